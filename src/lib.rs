@@ -1,0 +1,1 @@
+//! dormouse: an actor-based runtime for event-sourced aggregates.
