@@ -1,1 +1,4 @@
 //! dormouse: an actor-based runtime for event-sourced aggregates.
+
+pub mod domain;
+pub mod store;

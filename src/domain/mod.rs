@@ -1,0 +1,28 @@
+//! What a user writes: aggregates, their commands and events, and the words they need.
+//!
+//! Everything here is pure: no I/O, no actor, no store, and no macro of ours. An
+//! [`Aggregate`] is a plain type with [`Aggregate::apply`]; each command it takes is one
+//! [`Handle`] impl. This module knows no other module of the crate.
+
+mod aggregate;
+mod claim;
+mod clock;
+mod codec;
+mod event;
+mod ids;
+mod secret;
+mod snapshot;
+mod upcaster;
+
+pub use aggregate::{Aggregate, CommandContext, Decision, Handle, Rejection};
+pub use claim::{Claim, InvalidClaim};
+pub use clock::{Clock, SystemClock};
+pub use codec::{DecodeError, EncodeError, EventCodec};
+pub use event::{Event, EventType};
+pub use ids::{
+    AggregateId, AggregateType, CausationId, CorrelationId, CreatedBy, EventId, IdGenerator,
+    IdempotencyKey, InvalidName, Position, StreamId, Version,
+};
+pub use secret::{Secret, redact, redact_raw};
+pub use snapshot::{Fingerprint, SnapshotShape};
+pub use upcaster::{Upcaster, UpcasterError, Upcasters};

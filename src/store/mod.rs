@@ -1,0 +1,148 @@
+//! The port to what stores events: one object-safe trait, its words and its errors.
+//!
+//! The runtime calls it; [`memory`], `sqlite` and `postgres` keep its promises, and the
+//! contract suite holds all three to them. It handles serialized events only: it
+//! knows no aggregate, no actor and no HTTP.
+//!
+//! Invariants, whatever the adapter: versions of a stream are 1..n and positions of the log
+//! 1..n, without a gap or a repeat; a commit is stored whole or not at all; positions are in
+//! the order in which commits become visible, so a reader that has seen one has seen all before it.
+
+pub mod admission;
+mod errors;
+pub mod memory;
+mod records;
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+
+pub use errors::{AppendError, Cause, NotReady, ReadError};
+pub use records::{
+    Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered, RecoveryRequest,
+    StoredSnapshot, Verdict,
+};
+
+use crate::domain::{
+    AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
+};
+
+/// A log of events with what is committed beside them: claims, receipts, and snapshots.
+///
+/// Every future may be dropped at any await: an append that has begun goes on or is undone
+/// as a whole, and nothing is left half written.
+#[async_trait]
+pub trait EventStore: Debug + Send + Sync + 'static {
+    /// Appends the commits of a batch, each on its own: one that loses leaves nothing, and its
+    /// neighbours do not notice. Verdicts come in the order of the commits.
+    ///
+    /// A commit that follows another of its stream in the batch expects the version that one
+    /// leads to, and loses with it. What is answered [`Verdict::Committed`] is durable and
+    /// visible to every reader. Appending a commit *again*, known by the id of its first event
+    /// or of its receipt, answers [`Verdict::Committed`] with the positions of the first time:
+    /// so an append with an unknown outcome is resolved by appending it once more.
+    ///
+    /// # Errors
+    /// [`AppendError`] says whether the outcome is known; in all cases but
+    /// [`AppendError::OutcomeUnknown`] no commit of the batch is stored.
+    async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError>;
+
+    /// Appends one commit.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    async fn save(&self, commit: Commit) -> Result<Verdict, AppendError> {
+        let verdicts = self.append(Arc::from([commit])).await?;
+        verdicts.into_iter().next().ok_or_else(|| {
+            AppendError::OutcomeUnknown("the store gave no verdict for a commit".into())
+        })
+    }
+
+    /// The events of a stream with a version of at least `from`, ascending, `limit` at most.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn events(
+        &self,
+        stream: &StreamId,
+        from: Version,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, ReadError>;
+
+    /// The version of the last event of a stream; zero where it has none.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn current_version(&self, stream: &StreamId) -> Result<Version, ReadError>;
+
+    /// Whether a stream has an event.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn exists(&self, stream: &StreamId) -> Result<bool, ReadError> {
+        Ok(self.current_version(stream).await? > Version::ZERO)
+    }
+
+    /// For each stream, in order: the newest snapshot that fits and the first page of events
+    /// after it, as one consistent view. Fewer than `page` events mean there are no more.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn recover(
+        &self,
+        requests: Vec<RecoveryRequest>,
+        page: u32,
+    ) -> Result<Vec<Recovered>, ReadError>;
+
+    /// The events of the log after a position, ascending, `limit` at most.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError>;
+
+    /// The position of the last event of the log; zero where it is empty.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn last_position(&self) -> Result<Position, ReadError>;
+
+    /// What a command under this key answered on this stream.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn receipt(
+        &self,
+        stream: &StreamId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Receipt>, ReadError>;
+
+    /// Who holds a claim among the aggregates of a type.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn claim_holder(
+        &self,
+        aggregate_type: &AggregateType,
+        claim: &Claim,
+    ) -> Result<Option<AggregateId>, ReadError>;
+
+    /// Saves snapshots and drops all but the newest `keep` of each of their streams. A snapshot
+    /// of a version that has one already replaces it.
+    ///
+    /// # Errors
+    /// [`ReadError`]; what it means is the same, and nothing but speed is lost.
+    async fn save_snapshots(
+        &self,
+        snapshots: Vec<StoredSnapshot>,
+        keep: u32,
+    ) -> Result<(), ReadError>;
+
+    /// Whether the store can be reached and has this program's schema.
+    ///
+    /// # Errors
+    /// [`NotReady`] with the reason, fit for an operator's eyes and free of secrets.
+    async fn ready(&self) -> Result<(), NotReady>;
+
+    /// Lets go of every connection; later calls fail as unavailable.
+    async fn close(&self);
+}

@@ -1,0 +1,198 @@
+//! What goes into a store and what comes out.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use ulid::Ulid;
+
+use crate::domain::{
+    AggregateId, CausationId, Claim, CorrelationId, CreatedBy, EventId, Fingerprint,
+    IdempotencyKey, Position, StreamId, Version,
+};
+
+/// All that one command stores: its events, claims and receipt; whole or not at all.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The stream it appends to.
+    pub stream: StreamId,
+    /// The stream's version before it; it loses where that is another.
+    pub expected: Version,
+    /// The events, at versions `expected + 1` and on. May be empty where there is a receipt.
+    pub events: Vec<NewEvent>,
+    /// The time of its events, in whole microseconds.
+    pub occurred_at: DateTime<Utc>,
+    /// Who sent the command.
+    pub created_by: Option<CreatedBy>,
+    /// The correlation of its events.
+    pub correlation_id: CorrelationId,
+    /// What caused the command.
+    pub causation_id: Option<CausationId>,
+    /// Unique values the aggregate gives up; they are freed before any is taken.
+    pub frees: Vec<Claim>,
+    /// Unique values the aggregate takes; it loses where another holds one.
+    pub takes: Vec<Claim>,
+    /// The receipt of a keyed command; it loses where the stream has one under the key.
+    pub receipt: Option<NewReceipt>,
+}
+
+impl Commit {
+    /// The stream's version after it.
+    #[must_use]
+    pub fn version_after(&self) -> Version {
+        self.expected.plus(self.events.len() as u64)
+    }
+
+    /// About how many bytes it adds to a batch.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        // 200 bytes stand for the columns beside the data.
+        self.events
+            .iter()
+            .map(|event| event.data.get().len() + 200)
+            .sum::<usize>()
+            + 200
+    }
+}
+
+/// An event that is to be stored.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Its identity.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: Cow<'static, str>,
+    /// The schema version of its data.
+    pub schema_version: u32,
+    /// Its data.
+    pub data: Box<RawValue>,
+}
+
+/// The receipt that is to be stored with a commit.
+#[derive(Debug, Clone)]
+pub struct NewReceipt {
+    /// Its identity: a commit without events is known by it when it is appended again.
+    pub id: Ulid,
+    /// The caller's key.
+    pub key: IdempotencyKey,
+    /// A hash of the command's name and body.
+    pub command_hash: [u8; 32],
+    /// The reply, where the command has one.
+    pub reply: Option<Box<RawValue>>,
+}
+
+/// What a keyed command answered.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// Its identity.
+    pub id: Ulid,
+    /// A hash of the command's name and body.
+    pub command_hash: [u8; 32],
+    /// The version of its first event, or that of the next event where it had none.
+    pub first_version: Version,
+    /// How many events it stored.
+    pub event_count: u32,
+    /// The reply, where the command had one.
+    pub reply: Option<Box<RawValue>>,
+    /// The correlation it answered.
+    pub correlation_id: CorrelationId,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is stored, durable and visible.
+    Committed {
+        /// The position of its first event, the others follow; zero where it has none.
+        first_position: Position,
+    },
+    /// It left nothing.
+    Lost(Loss),
+}
+
+/// Why a commit lost.
+#[derive(Debug, Clone)]
+pub enum Loss {
+    /// The stream is at another version.
+    Version {
+        /// The version it is at.
+        current: Version,
+    },
+    /// Another aggregate holds a unique value.
+    Claim {
+        /// The value.
+        claim: Claim,
+        /// Who holds it.
+        holder: AggregateId,
+    },
+    /// The stream has a receipt under the key.
+    Key(Box<Receipt>),
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone)]
+pub struct RecordedEvent {
+    /// Its identity.
+    pub id: EventId,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Its type.
+    pub event_type: String,
+    /// The schema version of its data.
+    pub schema_version: u32,
+    /// Its data, secrets and all.
+    pub data: Box<RawValue>,
+    /// Its number in the stream.
+    pub version: Version,
+    /// Its number in the log.
+    pub position: Position,
+    /// When it happened.
+    pub occurred_at: DateTime<Utc>,
+    /// Who sent its command.
+    pub created_by: Option<CreatedBy>,
+    /// Its correlation.
+    pub correlation_id: CorrelationId,
+    /// What caused its command.
+    pub causation_id: Option<CausationId>,
+}
+
+/// A stream to recover.
+#[derive(Debug, Clone)]
+pub struct RecoveryRequest {
+    /// Which.
+    pub stream: StreamId,
+    /// Snapshots with another fingerprint are passed over; none is read where there is none.
+    pub fingerprint: Option<Fingerprint>,
+    /// What is known already: only events after this version are read.
+    pub after: Version,
+}
+
+/// What a stream is recovered from.
+#[derive(Debug, Clone)]
+pub struct Recovered {
+    /// The newest snapshot that fits, if any.
+    pub snapshot: Option<StoredSnapshot>,
+    /// The first page of events after it.
+    pub events: Vec<RecordedEvent>,
+}
+
+/// A state at a version.
+#[derive(Debug, Clone)]
+pub struct StoredSnapshot {
+    /// Its identity.
+    pub id: Ulid,
+    /// The stream.
+    pub stream: StreamId,
+    /// The version of the last event in it.
+    pub version: Version,
+    /// The position of that event.
+    pub position: Position,
+    /// The time of that event.
+    pub occurred_at: DateTime<Utc>,
+    /// What the state must fit.
+    pub fingerprint: Fingerprint,
+    /// The serialized state, secrets and all.
+    pub data: Box<RawValue>,
+    /// When it was taken.
+    pub created_at: DateTime<Utc>,
+}
