@@ -12,6 +12,7 @@ pub mod admission;
 mod errors;
 pub mod memory;
 mod records;
+mod rounds;
 
 use std::{fmt::Debug, sync::Arc};
 

@@ -1,0 +1,127 @@
+//! How an SQL adapter appends: try the batch in one statement, and only where an index objects look closer.
+//!
+//! Nearly every batch is stored by its first statement. Where one commit cannot be, the
+//! statement stores nothing, the facts are looked up, the losers are told, and the others are
+//! tried again: so one bad commit costs its neighbours a round, never their place in the log.
+
+use std::future::Future;
+
+use super::{
+    AppendError, Commit, Verdict,
+    admission::{Admission, Facts, admit, one_statement},
+};
+use crate::domain::Position;
+
+/// Rounds after which a batch is given back as contended. Each round but the first ends with
+/// a loser told or with another writer's commit met in the short time between look-up and statement.
+const MAX_ROUNDS: usize = 100;
+
+/// Why a statement stored nothing.
+#[derive(Debug)]
+pub(super) enum InsertError {
+    /// A version, a key, a claim or an id is in the way.
+    Conflict,
+    /// Something else.
+    Failed(AppendError),
+}
+
+/// What an adapter's writing connection can do.
+pub(super) trait AppendConnection: Send {
+    /// Stores all of these commits or none, in one transaction, and gives the position of the
+    /// first event (of what would be the first event, where there is none).
+    ///
+    /// It must object with [`InsertError::Conflict`] unless each stream is at the version its
+    /// first commit here expects, and no claim taken, key or event id is stored already. The
+    /// commits are such as [`one_statement`] allows.
+    fn insert(
+        &mut self,
+        commits: &[&Commit],
+    ) -> impl Future<Output = Result<Position, InsertError>> + Send;
+
+    /// Looks up all that [`admit`] needs for these commits.
+    fn facts(
+        &mut self,
+        commits: &[&Commit],
+    ) -> impl Future<Output = Result<Facts, AppendError>> + Send;
+}
+
+/// Appends a batch as [`super::EventStore::append`] promises.
+pub(super) async fn append_in_rounds<C: AppendConnection>(
+    connection: &mut C,
+    batch: &[Commit],
+) -> Result<Vec<Verdict>, AppendError> {
+    let mut verdicts: Vec<Option<Verdict>> = vec![None; batch.len()];
+    let mut rounds = 0;
+    loop {
+        let open: Vec<usize> = (0..batch.len())
+            .filter(|index| verdicts[*index].is_none())
+            .collect();
+        let commits: Vec<&Commit> = open.iter().map(|index| &batch[*index]).collect();
+        let size = one_statement(&commits);
+        if size == 0 {
+            return Ok(verdicts.into_iter().flatten().collect());
+        }
+        rounds += 1;
+        let outcome = if rounds > MAX_ROUNDS {
+            Err(AppendError::Contended)
+        } else {
+            round(connection, &commits[..size]).await
+        };
+        let judged = match outcome {
+            Ok(judged) => judged,
+            // An earlier round of this batch may have stored something.
+            Err(error) if verdicts.iter().flatten().any(is_committed) => {
+                return Err(AppendError::OutcomeUnknown(error.into()));
+            }
+            Err(error) => return Err(error),
+        };
+        for (index, verdict) in open.into_iter().zip(judged) {
+            verdicts[index] = verdict;
+        }
+    }
+}
+
+const fn is_committed(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Committed { .. })
+}
+
+/// One statement, and where it objects, the verdict on those that stood in the way.
+async fn round<C: AppendConnection>(
+    connection: &mut C,
+    commits: &[&Commit],
+) -> Result<Vec<Option<Verdict>>, AppendError> {
+    match connection.insert(commits).await {
+        Ok(first_position) => Ok(committed(commits, first_position)),
+        Err(InsertError::Failed(error)) => Err(error),
+        Err(InsertError::Conflict) => {
+            let facts = connection.facts(commits).await?;
+            let judged = admit(commits, facts).into_iter().map(|admission| {
+                match admission {
+                    // The next round stores it, beside the others that are left.
+                    Admission::Store => None,
+                    Admission::Stored { first_position } => {
+                        Some(Verdict::Committed { first_position })
+                    }
+                    Admission::Lost(loss) => Some(Verdict::Lost(loss)),
+                }
+            });
+            Ok(judged.collect())
+        }
+    }
+}
+
+fn committed(commits: &[&Commit], first_position: Position) -> Vec<Option<Verdict>> {
+    let mut next = first_position;
+    commits
+        .iter()
+        .map(|commit| {
+            let first_position = if commit.events.is_empty() {
+                Position::ZERO
+            } else {
+                next
+            };
+            next = next.plus(commit.events.len() as u64);
+            Some(Verdict::Committed { first_position })
+        })
+        .collect()
+}
