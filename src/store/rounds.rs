@@ -12,9 +12,9 @@ use super::{
 };
 use crate::domain::Position;
 
-/// Rounds after which a batch is given back as contended. Each round but the first ends with
-/// a loser told or with another writer's commit met in the short time between look-up and statement.
-const MAX_ROUNDS: usize = 100;
+/// Rounds without one verdict after which a batch is given back as contended: each of them met
+/// another writer's commit in the short time between look-up and statement.
+const MAX_FRUITLESS_ROUNDS: usize = 32;
 
 /// Why a statement stored nothing.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
     batch: &[Commit],
 ) -> Result<Vec<Verdict>, AppendError> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; batch.len()];
-    let mut rounds = 0;
+    let mut fruitless = 0;
     loop {
         let open: Vec<usize> = (0..batch.len())
             .filter(|index| verdicts[*index].is_none())
@@ -61,8 +61,7 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
         if size == 0 {
             return Ok(verdicts.into_iter().flatten().collect());
         }
-        rounds += 1;
-        let outcome = if rounds > MAX_ROUNDS {
+        let outcome = if fruitless > MAX_FRUITLESS_ROUNDS {
             Err(AppendError::Contended)
         } else {
             round(connection, &commits[..size]).await
@@ -75,6 +74,8 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
             }
             Err(error) => return Err(error),
         };
+        let fruitful = judged.iter().any(Option::is_some);
+        fruitless = if fruitful { 0 } else { fruitless + 1 };
         for (index, verdict) in open.into_iter().zip(judged) {
             verdicts[index] = verdict;
         }
