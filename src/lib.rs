@@ -1,1 +1,3 @@
 //! dormouse: an actor-based runtime for event-sourced aggregates.
+
+pub mod settings;
