@@ -1,5 +1,6 @@
 //! dormouse: an actor-based runtime for event-sourced aggregates.
 
 pub mod domain;
+pub mod runtime;
 pub mod settings;
 pub mod store;

@@ -63,7 +63,7 @@ use super::{AggregateId, Claim, CorrelationId, CreatedBy, Event, Version};
 /// }
 /// ```
 pub trait Aggregate:
-    Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static
+    Clone + Default + Serialize + DeserializeOwned + Send + Sync + Unpin + 'static
 {
     /// The aggregate's type, as it stands in URLs and in the log: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
     const TYPE: &'static str;

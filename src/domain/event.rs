@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 ///
 /// The variant's serde name is the stored `event_type`, its content the stored
 /// `event_data`. A variant holds named fields, one struct, or nothing.
-pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Event: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static {
     /// Every event type of the enum, with the schema version written today.
     const TYPES: &'static [EventType];
 }

@@ -59,6 +59,10 @@ pub struct JournalSettings {
     /// The most bytes of events in one batch: 64 KiB to 256 MiB, default 8 MiB.
     #[serde(deserialize_with = "number::<_, _, MIN_BATCH, MAX_BATCH>")]
     pub max_bytes: usize,
+    /// How long the journal tries to learn the outcome of a batch whose answer was lost, before
+    /// its callers are told that it is unknown: up to a day, default 60s.
+    #[serde(deserialize_with = "duration")]
+    pub resolve_timeout: Duration,
 }
 
 impl Default for JournalSettings {
@@ -66,6 +70,7 @@ impl Default for JournalSettings {
         Self {
             max_events: 1000,
             max_bytes: 8 * 1024 * 1024,
+            resolve_timeout: Duration::from_mins(1),
         }
     }
 }

@@ -1,0 +1,265 @@
+//! How a runtime is put together: aggregates, their commands, upcasters and settings.
+
+use std::{any::TypeId, collections::HashMap, marker::PhantomData, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Aggregates, CommandError, PrepareContext, Runtime, StartError,
+    kind::{Kind, Node},
+    named::{NamedAggregates, NamedType},
+    passivation::Sleeper,
+    prepare::{NamedCommand, Plain, Prepared},
+    system::System,
+};
+use crate::{
+    domain::{
+        Aggregate, AggregateType, Clock, EventCodec, Handle, IdGenerator, SnapshotShape as _,
+        SystemClock, Upcaster,
+    },
+    settings::{AggregateSettings, Settings, Writers},
+    store::EventStore,
+};
+
+/// Puts a [`Runtime`] together.
+pub struct RuntimeBuilder {
+    pub(super) store: Arc<dyn EventStore>,
+    pub(super) settings: Settings,
+    pub(super) writers: Option<Writers>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Option<IdGenerator>,
+    pub(super) types: Vec<Box<dyn Registration>>,
+}
+
+impl std::fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuntimeBuilder")
+            .field("store", &self.store)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An aggregate type on its way into a runtime.
+pub(super) trait Registration: Send {
+    fn type_name(&self) -> &'static str;
+
+    /// Checks all that can be wrong with it, before anything is started.
+    fn check(&self) -> Result<(), StartError>;
+
+    /// Starts its registry on the node.
+    fn start(self: Box<Self>, node: Arc<Node>, settings: &Settings, system: &System) -> Started;
+}
+
+/// An aggregate type in a running runtime.
+pub(super) struct Started {
+    pub(super) named: Arc<dyn NamedAggregates>,
+    pub(super) sleeper: Arc<dyn Sleeper>,
+}
+
+impl RuntimeBuilder {
+    pub(super) fn new(store: Arc<dyn EventStore>) -> Self {
+        Self {
+            store,
+            settings: Settings::default(),
+            writers: None,
+            clock: Arc::new(SystemClock),
+            ids: None,
+            types: Vec::new(),
+        }
+    }
+
+    /// Adds an aggregate type; `register` says which commands it takes.
+    #[must_use]
+    pub fn aggregate<A: Aggregate>(
+        mut self,
+        register: impl FnOnce(AggregateBuilder<A>) -> AggregateBuilder<A>,
+    ) -> Self {
+        self.types.push(Box::new(register(AggregateBuilder {
+            commands: Vec::new(),
+            upcasters: Vec::new(),
+            settings: None,
+        })));
+        self
+    }
+
+    /// Takes these settings; of `[store]` only who may write counts here.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.writers = Some(settings.store.writers());
+        self.settings = settings;
+        self
+    }
+
+    /// Who writes to the store, whatever the settings say: with [`Writers::Shared`] nothing is
+    /// answered from memory alone. Without a word here or in the settings, only this process.
+    #[must_use]
+    pub const fn writers(mut self, writers: Writers) -> Self {
+        self.writers = Some(writers);
+        self
+    }
+
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes ids from this generator.
+    #[must_use]
+    pub fn ids(mut self, ids: IdGenerator) -> Self {
+        self.ids = Some(ids);
+        self
+    }
+
+    /// Checks everything and starts the runtime on threads of its own.
+    ///
+    /// # Errors
+    /// [`StartError`]: what is registered or set contradicts itself; nothing was started.
+    pub async fn start(self) -> Result<Runtime, StartError> {
+        let mut names: Vec<&'static str> = Vec::new();
+        for registration in &self.types {
+            registration.check()?;
+            let name = registration.type_name();
+            if names.contains(&name) {
+                return Err(StartError::TypeTwice(name));
+            }
+            names.push(name);
+        }
+        let unknown = self
+            .settings
+            .aggregate_names()
+            .find(|name| !names.contains(name));
+        if let Some(unknown) = unknown {
+            return Err(StartError::UnknownTypeInSettings(unknown.to_owned()));
+        }
+        Runtime::start(self).await
+    }
+}
+
+/// Says which commands an aggregate type takes, and how its old events are read.
+pub struct AggregateBuilder<A: Aggregate> {
+    commands: Vec<Arc<dyn NamedCommand<A>>>,
+    upcasters: Vec<Upcaster>,
+    settings: Option<AggregateSettings>,
+}
+
+impl<A: Aggregate> std::fmt::Debug for AggregateBuilder<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AggregateBuilder")
+            .field("commands", &self.commands.len())
+            .field("upcasters", &self.upcasters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A: Aggregate> AggregateBuilder<A> {
+    /// Takes the command `C` under a name.
+    #[must_use]
+    pub fn command<C>(mut self, name: &'static str) -> Self
+    where
+        A: Handle<C>,
+        C: DeserializeOwned + Serialize + Send + 'static,
+    {
+        self.commands.push(Arc::new(Plain::<C> {
+            name,
+            command: PhantomData,
+        }));
+        self
+    }
+
+    /// Takes the command `C` under a name; from outside it comes as a `B`, from which `prepare`
+    /// makes it before it reaches the mailbox: the place for I/O and heavy work.
+    ///
+    /// The same input under the same idempotency key must give the same command: its hash is in
+    /// the receipt.
+    #[must_use]
+    pub fn prepared_command<B, C, F, Fut>(mut self, name: &'static str, prepare: F) -> Self
+    where
+        A: Handle<C>,
+        B: DeserializeOwned + Send + 'static,
+        C: Serialize + Send + 'static,
+        F: Fn(B, PrepareContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<C, CommandError>> + Send + 'static,
+    {
+        self.commands.push(Arc::new(Prepared {
+            name,
+            prepare: Arc::new(prepare),
+            types: PhantomData,
+        }));
+        self
+    }
+
+    /// Brings old events to today's schema with this.
+    #[must_use]
+    pub fn upcaster(mut self, upcaster: Upcaster) -> Self {
+        self.upcasters.push(upcaster);
+        self
+    }
+
+    /// Takes these settings instead of those in `[aggregates.<Type>]`.
+    #[must_use]
+    pub fn settings(mut self, settings: AggregateSettings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    fn codec(&self) -> Result<EventCodec<A::Event>, StartError> {
+        EventCodec::new(self.upcasters.iter().copied()).map_err(|source| StartError::Upcasters {
+            aggregate_type: A::TYPE,
+            source,
+        })
+    }
+}
+
+impl<A: Aggregate> Registration for AggregateBuilder<A> {
+    fn type_name(&self) -> &'static str {
+        A::TYPE
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        AggregateType::parse(A::TYPE)?;
+        self.codec()?;
+        for (index, command) in self.commands.iter().enumerate() {
+            let twice = self.commands[..index].iter().any(|other| {
+                other.name() == command.name() || other.type_id() == command.type_id()
+            });
+            if twice {
+                return Err(StartError::CommandTwice {
+                    aggregate_type: A::TYPE,
+                    command: command.name(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::expect_used, reason = "what was checked cannot fail")]
+    fn start(self: Box<Self>, node: Arc<Node>, settings: &Settings, system: &System) -> Started {
+        let codec = self.codec().expect("the upcasters were checked");
+        let names: HashMap<TypeId, &'static str> = self
+            .commands
+            .iter()
+            .map(|command| (command.type_id(), command.name()))
+            .collect();
+        let kind = Arc::new(Kind {
+            node,
+            aggregate_type: AggregateType::parse(A::TYPE).expect("the type's name was checked"),
+            codec: Arc::new(codec),
+            fingerprint: A::fingerprint(),
+            settings: self.settings.unwrap_or_else(|| settings.aggregate(A::TYPE)),
+            command_names: names,
+            live: dashmap::DashMap::new(),
+        });
+        let registry = system.start_registry(&kind);
+        let commands = self.commands.into_iter();
+        Started {
+            named: Arc::new(NamedType {
+                aggregates: Aggregates::new(Arc::clone(&kind), registry),
+                commands: commands.map(|command| (command.name(), command)).collect(),
+            }),
+            sleeper: kind,
+        }
+    }
+}

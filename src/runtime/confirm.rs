@@ -1,0 +1,195 @@
+//! Answers that store nothing: a rejection, a no-op, a read.
+//!
+//! They hold once all before them is durable. Where the command had a key, an earlier one
+//! under it may have succeeded, and its receipt is the answer. Where others write to the store,
+//! the store is asked whether the state decided on is the newest.
+
+use std::sync::Arc;
+
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use tracing::warn;
+
+use super::{
+    AnsweredEvent, CommandError,
+    actor::{AggregateActor, Reload},
+    ask::{KeyMeta, Settled, Work},
+    decide::may_have_a_receipt,
+    journal::chain,
+    pending::{Decided, Pending},
+};
+use crate::{
+    domain::{Aggregate, Position, StreamId, Version},
+    store::{EventStore, ReadError, Receipt},
+};
+
+/// What the store said of an answer.
+enum Confirmed {
+    /// An earlier command under the key has answered.
+    Earlier(Box<Settled>),
+    /// The stream is at this version; absent where nobody asked.
+    At(Option<Version>),
+}
+
+impl<A: Aggregate> AggregateActor<A> {
+    /// Answers work that stores nothing, all before it being durable.
+    pub(super) fn finish(&mut self, mut pending: Pending<A>, ctx: &mut Context<Self>) {
+        let Decided::Answer(outcome) = std::mem::replace(&mut pending.decided, Decided::Not) else {
+            return self.decide_later(pending, ctx);
+        };
+        let Some(settled) = &self.settled else {
+            return self.decide_later(pending, ctx);
+        };
+        let key = match &pending.work {
+            Work::Command(ask) if may_have_a_receipt(ask.meta(), &outcome) => {
+                ask.meta().key.clone()
+            }
+            Work::Command(_) | Work::Read(_) => None,
+        };
+        let probe = self.kind.node.shared && !pending.fresh;
+        if key.is_none() && !probe {
+            pending.answer_nothing_stored(settled, outcome);
+            return;
+        }
+        let (version, loads) = (settled.version, self.loads);
+        let store = Arc::clone(&self.kind.node.store);
+        let confirm = confirm(store, self.stream.clone(), key, probe)
+            .into_actor(self)
+            .map(move |confirmed, actor, ctx| match confirmed {
+                Ok(Confirmed::Earlier(settled)) => pending.answer_earlier(*settled),
+                Ok(Confirmed::At(current)) => {
+                    let newest = actor.is_newest(current, version, loads);
+                    match &actor.settled {
+                        Some(settled) if newest => pending.answer_nothing_stored(settled, outcome),
+                        _ => actor.decide_later(pending, ctx),
+                    }
+                }
+                Err(error) => pending.fail(error),
+            });
+        ctx.spawn(confirm);
+    }
+
+    /// Whether a decision on `decided_on` holds, the store being at `current`: it does, too,
+    /// where all that came after is this actor's own, for its version checks then prove that
+    /// the store was at `decided_on` after the command was sent.
+    fn is_newest(&self, current: Option<Version>, decided_on: Version, loads: u64) -> bool {
+        let (Some(current), Some(settled)) = (current, &self.settled) else {
+            return self.settled.is_some();
+        };
+        current == decided_on || (self.loads == loads && current <= settled.version)
+    }
+
+    /// The store has moved on: decide this again once the state has caught up.
+    fn decide_later(&mut self, mut pending: Pending<A>, ctx: &mut Context<Self>) {
+        pending.decided = Decided::Not;
+        self.queue.push_back(pending);
+        self.undecide_from(self.in_flight);
+        self.reload = self.reload.max(Reload::Tail);
+        self.go_on(ctx);
+    }
+
+    /// Answers a command from the receipt its key met.
+    pub(super) fn replay(&self, pending: Pending<A>, receipt: Receipt, ctx: &mut Context<Self>) {
+        let Work::Command(ask) = &pending.work else {
+            return;
+        };
+        let Some(key) = ask.meta().key.clone() else {
+            return pending.fail(CommandError::Internal(
+                "a command without a key met a receipt".to_owned(),
+            ));
+        };
+        let store = Arc::clone(&self.kind.node.store);
+        let stream = self.stream.clone();
+        let replay = async move { earlier_answer(&*store, &stream, &key, receipt).await };
+        let replay = replay.into_actor(self).map(|answer, _, _| match answer {
+            Ok(settled) => pending.answer_earlier(settled),
+            Err(error) => pending.fail(error),
+        });
+        ctx.spawn(replay);
+    }
+}
+
+impl<A: Aggregate> Pending<A> {
+    fn answer_earlier(self, settled: Settled) {
+        drop(self.ticket);
+        if let Work::Command(ask) = self.work {
+            ask.answer(Ok(settled));
+        }
+    }
+}
+
+async fn confirm(
+    store: Arc<dyn EventStore>,
+    stream: StreamId,
+    key: Option<KeyMeta>,
+    probe: bool,
+) -> Result<Confirmed, CommandError> {
+    if let Some(key) = key {
+        let receipt = store.receipt(&stream, &key.key).await;
+        if let Some(receipt) = receipt.map_err(|error| unread(&error))? {
+            let settled = earlier_answer(&*store, &stream, &key, receipt).await?;
+            return Ok(Confirmed::Earlier(Box::new(settled)));
+        }
+    }
+    if !probe {
+        return Ok(Confirmed::At(None));
+    }
+    match store.current_version(&stream).await {
+        Ok(version) => Ok(Confirmed::At(Some(version))),
+        Err(error) => Err(unread(&error)),
+    }
+}
+
+/// The first answer under a key, from its receipt and the events it tells of.
+async fn earlier_answer(
+    store: &dyn EventStore,
+    stream: &StreamId,
+    key: &KeyMeta,
+    receipt: Receipt,
+) -> Result<Settled, CommandError> {
+    if receipt.command_hash != key.command_hash {
+        return Err(CommandError::KeyReused);
+    }
+    let count = receipt.event_count;
+    let version = Version::new(receipt.first_version.get() - 1 + u64::from(count));
+    // Where it stored nothing, the event before tells the position.
+    let (from, limit) = if count == 0 {
+        (version, 1)
+    } else {
+        (receipt.first_version, count)
+    };
+    let recorded = if version == Version::ZERO {
+        Vec::new()
+    } else {
+        let events = store.events(stream, from, limit).await;
+        events.map_err(|error| unread(&error))?
+    };
+    let position = recorded
+        .last()
+        .map_or(Position::ZERO, |event| event.position);
+    let events = recorded.into_iter().take(count as usize);
+    Ok(Settled {
+        version,
+        position,
+        correlation_id: receipt.correlation_id,
+        events: events
+            .map(|event| AnsweredEvent {
+                id: event.id,
+                event_type: event.event_type,
+                version: event.version,
+                position: event.position,
+            })
+            .collect(),
+        created: receipt.first_version.get() == 1 && count > 0,
+        replayed: true,
+        reply: receipt.reply,
+    })
+}
+
+/// A command that stored nothing could not be answered, because the store could not be read.
+fn unread(error: &ReadError) -> CommandError {
+    warn!(error = chain(error), "an answer could not be confirmed");
+    match error {
+        ReadError::Unavailable(_) => CommandError::StoreUnavailable,
+        ReadError::Corrupt { what } => CommandError::Internal(what.clone()),
+    }
+}

@@ -1,0 +1,225 @@
+//! Decide: one command on the newest state, pure but for the clock and the ids it is given.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    CommandError, Expected,
+    ask::{Ask, CommandMeta},
+    folded::Folded,
+    kind::Kind,
+    pending::{Decided, Decision},
+};
+use crate::{
+    domain::{Aggregate, Claim, CommandContext, EventId, StreamId, Version},
+    store::{Commit, NewEvent, NewReceipt},
+};
+
+/// A decision, and whether the state it was made on can still be trusted.
+pub(super) struct Outcome<A: Aggregate> {
+    pub(super) decided: Decided<A>,
+    pub(super) state: StateAfter,
+}
+
+/// What deciding did to the newest state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StateAfter {
+    /// It is the fold of what is decided so far.
+    Sound,
+    /// Events were applied that will not be stored: fold anew from what is settled.
+    AheadOfDecisions,
+    /// User code panicked: read everything from the store again.
+    Suspect,
+}
+
+/// The newest state, durable or not, and the claims it holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ahead<A: Aggregate> {
+    pub(super) folded: Folded<A>,
+    claims: Vec<Claim>,
+}
+
+impl<A: Aggregate> Ahead<A> {
+    pub(super) fn new(folded: Folded<A>) -> Self {
+        // A panic here is met again, and caught, when the next command asks for the claims.
+        let claims = catch_unwind(AssertUnwindSafe(|| folded.state.claims())).unwrap_or_default();
+        Self { folded, claims }
+    }
+
+    /// Applies what is decided already and not durable yet.
+    pub(super) fn catch_up(&mut self, decision: &Decision<A>) {
+        let folded = &mut self.folded;
+        for event in &decision.events {
+            folded.state.apply(event);
+            folded.version = folded.version.next();
+            folded.occurred_at = folded.occurred_at.max(decision.occurred_at);
+        }
+        self.claims = folded.state.claims();
+    }
+}
+
+/// Asks the aggregate, and applies what it decides to the newest state.
+pub(super) fn decide<A: Aggregate>(
+    kind: &Kind<A>,
+    stream: &StreamId,
+    ahead: &mut Ahead<A>,
+    ask: &mut dyn Ask<A>,
+) -> Outcome<A> {
+    let answer = |outcome| Outcome {
+        decided: Decided::Answer(outcome),
+        state: StateAfter::Sound,
+    };
+    let version = ahead.folded.version;
+    if !is_as_expected(ask.meta().expected, version) {
+        return answer(Err(CommandError::VersionMismatch { current: version }));
+    }
+    // Times never go back within an aggregate, whatever the clock does.
+    let now = kind.node.clock.now().max(ahead.folded.occurred_at);
+    let events = match catch_unwind(AssertUnwindSafe(|| asked(stream, ahead, ask, now))) {
+        Ok(Ok(events)) => events,
+        Ok(Err(error)) => return answer(Err(error)),
+        Err(_) => return panicked(stream, ask.meta().name),
+    };
+    if events.is_empty() && ask.meta().key.is_none() {
+        return answer(Ok(()));
+    }
+    match catch_unwind(AssertUnwindSafe(|| {
+        write(kind, stream, ahead, ask, events, now)
+    })) {
+        Ok(Ok(decision)) => Outcome {
+            decided: Decided::Commit(Box::new(decision)),
+            state: StateAfter::Sound,
+        },
+        Ok(Err(error)) => Outcome {
+            decided: Decided::Answer(Err(error)),
+            state: StateAfter::AheadOfDecisions,
+        },
+        Err(_) => panicked(stream, ask.meta().name),
+    }
+}
+
+fn is_as_expected(expected: Expected, version: Version) -> bool {
+    match expected {
+        Expected::Any => true,
+        Expected::Absent => version == Version::ZERO,
+        Expected::At(wanted) => version == wanted,
+    }
+}
+
+fn asked<A: Aggregate>(
+    stream: &StreamId,
+    ahead: &Ahead<A>,
+    ask: &mut dyn Ask<A>,
+    now: DateTime<Utc>,
+) -> Result<Vec<A::Event>, CommandError> {
+    let created_by = ask.meta().created_by.clone();
+    let ctx = CommandContext {
+        aggregate_id: &stream.aggregate_id,
+        version: ahead.folded.version,
+        now,
+        created_by: created_by.as_ref(),
+        correlation_id: ask.meta().correlation_id,
+    };
+    ask.decide(&ahead.folded.state, &ctx)
+}
+
+fn panicked<A: Aggregate>(stream: &StreamId, command: &str) -> Outcome<A> {
+    tracing::error!(%stream, command, "user code panicked; the aggregate is read from the store again");
+    Outcome {
+        decided: Decided::Answer(Err(CommandError::Internal(
+            "the command met a bug in the aggregate".to_owned(),
+        ))),
+        state: StateAfter::Suspect,
+    }
+}
+
+fn write<A: Aggregate>(
+    kind: &Kind<A>,
+    stream: &StreamId,
+    ahead: &mut Ahead<A>,
+    ask: &dyn Ask<A>,
+    events: Vec<A::Event>,
+    now: DateTime<Utc>,
+) -> Result<Decision<A>, CommandError> {
+    let meta = ask.meta();
+    let receipt = receipt(ask)?;
+    let expected = ahead.folded.version;
+    let mut new_events = Vec::with_capacity(events.len());
+    let mut written = Vec::with_capacity(events.len());
+    for event in &events {
+        let (event_type, data) = kind.codec.encode(event).map_err(|error| {
+            tracing::error!(%stream, command = meta.name, %error, "an event cannot be written");
+            CommandError::Internal(error.to_string())
+        })?;
+        let id = EventId(kind.node.ids.next());
+        written.push((id, event_type.name));
+        new_events.push(NewEvent {
+            id,
+            event_type: event_type.name.into(),
+            schema_version: event_type.schema_version,
+            data,
+        });
+        ahead.folded.state.apply(event);
+        ahead.folded.version = ahead.folded.version.next();
+    }
+    ahead.folded.occurred_at = now;
+    let (frees, takes) = claim_changes(ahead)?;
+    let commit = Commit {
+        stream: stream.clone(),
+        expected,
+        events: new_events,
+        occurred_at: now,
+        created_by: meta.created_by.clone(),
+        correlation_id: meta.correlation_id,
+        causation_id: meta.causation_id,
+        frees,
+        takes,
+        receipt,
+    };
+    Ok(Decision {
+        commit: Some(commit),
+        events,
+        written,
+        occurred_at: now,
+    })
+}
+
+fn receipt<A: Aggregate>(ask: &dyn Ask<A>) -> Result<Option<NewReceipt>, CommandError> {
+    let Some(key) = ask.meta().key.clone() else {
+        return Ok(None);
+    };
+    Ok(Some(NewReceipt {
+        id: key.receipt_id,
+        key: key.key,
+        command_hash: key.command_hash,
+        reply: ask.reply()?,
+    }))
+}
+
+/// What the state holds less and more than before; it holds the new claims from now on.
+fn claim_changes<A: Aggregate>(
+    ahead: &mut Ahead<A>,
+) -> Result<(Vec<Claim>, Vec<Claim>), CommandError> {
+    let mut claims = ahead.folded.state.claims();
+    claims.sort_unstable();
+    claims.dedup();
+    let added = |claim: &&Claim| !ahead.claims.contains(claim);
+    let takes: Vec<Claim> = claims.iter().filter(added).cloned().collect();
+    for claim in &takes {
+        claim
+            .check()
+            .map_err(|error| CommandError::Invalid(error.to_string()))?;
+    }
+    let before = std::mem::replace(&mut ahead.claims, claims);
+    let frees = before
+        .into_iter()
+        .filter(|claim| !ahead.claims.contains(claim))
+        .collect();
+    Ok((frees, takes))
+}
+
+/// Whether the caller of a keyed command may have an answer stored, though this says no.
+pub(super) fn may_have_a_receipt(meta: &CommandMeta, outcome: &Result<(), CommandError>) -> bool {
+    meta.key.is_some() && matches!(outcome, Err(error) if error.may_have_a_receipt())
+}

@@ -1,0 +1,228 @@
+//! What callers of the runtime can hear, by operation.
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::{
+    domain::{Claim, DecodeError, InvalidName, Position, StreamId, UpcasterError, Version},
+    store::ReadError,
+};
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The command or what came with it is malformed; nothing was stored, a retry does not help.
+    #[error("{0}")]
+    Invalid(String),
+    /// The body is not JSON; nothing was stored.
+    #[error("the body is not JSON: {0}")]
+    InvalidJson(String),
+    /// No such aggregate type is registered.
+    #[error("there is no aggregate type `{0}`")]
+    UnknownType(String),
+    /// The aggregate type takes no such command.
+    #[error("`{aggregate_type}` takes no command `{command}`")]
+    UnknownCommand {
+        /// The aggregate type.
+        aggregate_type: &'static str,
+        /// The name that was asked for.
+        command: String,
+    },
+    /// The aggregate said no; nothing was stored.
+    #[error("{message}")]
+    Rejected {
+        /// The domain's own slug.
+        reason: Cow<'static, str>,
+        /// The domain's own words.
+        message: String,
+    },
+    /// The aggregate is not at the version the caller asked for; nothing was stored.
+    #[error("the aggregate is at version {current}")]
+    VersionMismatch {
+        /// The version it is at; zero where it does not exist.
+        current: Version,
+    },
+    /// A unique value belongs to another aggregate; nothing was stored.
+    #[error("the {} `{}` is taken", .0.name, .0.value)]
+    ClaimTaken(Claim),
+    /// The idempotency key was used for another command or body.
+    #[error("the idempotency key was used for another command or body")]
+    KeyReused,
+    /// Other writers kept winning; nothing was stored, a retry may help.
+    #[error("other writers kept winning")]
+    WriteConflict,
+    /// A bound on unanswered commands is reached; nothing was handled, a retry may help.
+    #[error("{what} has too many unanswered commands")]
+    Overloaded {
+        /// Whose bound it is.
+        what: &'static str,
+    },
+    /// The runtime is ending; nothing was handled.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
+    /// The store cannot be reached; nothing was stored, a retry may help.
+    #[error("the store cannot be reached, nothing was stored")]
+    StoreUnavailable,
+    /// The deadline passed before the command was handled: certainly nothing was stored.
+    #[error("the deadline passed before the command was handled")]
+    TimedOutUnhandled,
+    /// The command was handled and its outcome is not known (yet): ask again under the same key.
+    #[error("the outcome is not known yet")]
+    OutcomeUnknown,
+    /// The aggregate's history cannot be read; nothing was stored.
+    #[error("the aggregate cannot be recovered")]
+    Unrecoverable(#[source] Arc<RecoveryError>),
+    /// A bug: user code panicked, or an event could not be written. Nothing was stored.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl CommandError {
+    /// Whether sending the same command again may succeed.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::WriteConflict
+                | Self::Overloaded { .. }
+                | Self::ShuttingDown
+                | Self::StoreUnavailable
+                | Self::TimedOutUnhandled
+                | Self::OutcomeUnknown
+        )
+    }
+
+    /// Whether it is certain that the command stored nothing.
+    #[must_use]
+    pub const fn is_outcome_known(&self) -> bool {
+        !matches!(self, Self::OutcomeUnknown)
+    }
+
+    /// Whether an earlier command under the same key may have succeeded all the same.
+    pub(super) const fn may_have_a_receipt(&self) -> bool {
+        matches!(
+            self,
+            Self::Rejected { .. } | Self::VersionMismatch { .. } | Self::Invalid(_)
+        )
+    }
+}
+
+/// Why a state was not read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// No such aggregate type is registered.
+    #[error("there is no aggregate type `{0}`")]
+    UnknownType(String),
+    /// A bound on unanswered commands is reached; a retry may help.
+    #[error("{what} has too many unanswered commands")]
+    Overloaded {
+        /// Whose bound it is.
+        what: &'static str,
+    },
+    /// The runtime is ending.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
+    /// The store cannot be reached; a retry may help.
+    #[error("the store cannot be reached")]
+    StoreUnavailable,
+    /// The deadline passed.
+    #[error("the deadline passed before the state was read")]
+    TimedOut,
+    /// The aggregate's history cannot be read.
+    #[error("the aggregate cannot be recovered")]
+    Unrecoverable(#[source] Arc<RecoveryError>),
+    /// A bug: the state could not be serialized.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Why an aggregate could not be recovered from the store. It is never skipped over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// The store failed.
+    #[error("{stream} cannot be read from the store")]
+    Store {
+        /// The aggregate.
+        stream: StreamId,
+        /// Why.
+        source: Arc<ReadError>,
+    },
+    /// An event is none this program can read.
+    #[error("{stream}: the event at version {version} (position {position}) cannot be read")]
+    Undecodable {
+        /// The aggregate.
+        stream: StreamId,
+        /// The event's version.
+        version: Version,
+        /// The event's position in the log.
+        position: Position,
+        /// Why.
+        source: DecodeError,
+    },
+    /// The versions of the stored events have a gap or a repeat.
+    #[error("{stream}: version {expected} is missing, {found} (position {position}) follows")]
+    VersionGap {
+        /// The aggregate.
+        stream: StreamId,
+        /// The version that should follow.
+        expected: Version,
+        /// The version that does.
+        found: Version,
+        /// Its position in the log.
+        position: Position,
+    },
+    /// Folding an event panicked.
+    #[error("{stream}: applying the event at version {version} (position {position}) panicked")]
+    ApplyPanicked {
+        /// The aggregate.
+        stream: StreamId,
+        /// The event's version.
+        version: Version,
+        /// The event's position in the log.
+        position: Position,
+    },
+}
+
+impl RecoveryError {
+    /// Whether the same recovery may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Store { source, .. } if source.is_retryable())
+    }
+}
+
+/// Why the runtime did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An aggregate's type is no valid name.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// Two aggregates have the same type.
+    #[error("the aggregate type `{0}` is registered twice")]
+    TypeTwice(&'static str),
+    /// Two commands of an aggregate have the same name, or a command has two names.
+    #[error("`{aggregate_type}` has the command `{command}` twice")]
+    CommandTwice {
+        /// The aggregate type.
+        aggregate_type: &'static str,
+        /// The command's name.
+        command: &'static str,
+    },
+    /// An aggregate's upcasters do not lead every old event to today's schema.
+    #[error("the upcasters of `{aggregate_type}` are not whole")]
+    Upcasters {
+        /// The aggregate type.
+        aggregate_type: &'static str,
+        /// What is wrong.
+        source: UpcasterError,
+    },
+    /// The settings name an aggregate type that is not registered.
+    #[error("the settings name the aggregate type `{0}`, which is not registered")]
+    UnknownTypeInSettings(String),
+    /// A thread could not be started.
+    #[error("a thread cannot be started")]
+    Thread(#[source] std::io::Error),
+}

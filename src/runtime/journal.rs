@@ -1,0 +1,245 @@
+//! The journal: one writer that gathers the commits of all aggregates into batches.
+//!
+//! While a batch is being written, the next gathers; an idle system writes at once, for there is
+//! no timer. Its queue needs no bound of its own: each commit in it is an unanswered command,
+//! and those are bounded. An append whose answer is lost is appended again until its outcome
+//! is known, because nobody may be told `nothing was stored` of a command that was.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, sleep},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    domain::Position,
+    settings::JournalSettings,
+    store::{AppendError, Commit, EventStore, Loss, Verdict},
+};
+
+/// What became of a commit that was handed over.
+#[derive(Debug)]
+pub(super) enum Fate {
+    Committed { first_position: Position },
+    Lost(Loss),
+    Failed(Failure),
+}
+
+/// Why a commit has no verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nothing was stored.
+    Unavailable,
+    /// Nothing was stored, and never will be: the data is at fault.
+    Unstorable,
+    /// Nothing was stored; other writers kept winning.
+    Contended,
+    /// The journal gave up finding out.
+    Unknown,
+}
+
+/// The commits of one aggregate, in order, and where their fates go.
+pub(super) struct HandOver {
+    pub(super) commits: Vec<Commit>,
+    pub(super) settle: Box<dyn FnOnce(Vec<Fate>) + Send + Sync>,
+}
+
+/// Where actors hand their commits over.
+#[derive(Debug, Clone)]
+pub(super) struct Journal(UnboundedSender<HandOver>);
+
+impl Journal {
+    /// Hands commits over; false where the journal has ended, and nothing will be stored.
+    pub(super) fn hand_over(&self, hand_over: HandOver) -> bool {
+        self.0.send(hand_over).is_ok()
+    }
+}
+
+/// The journal and what drives it.
+pub(super) fn journal(store: Arc<dyn EventStore>, settings: JournalSettings) -> (Journal, Writer) {
+    let (sender, waiting) = unbounded_channel();
+    let writer = Writer {
+        store,
+        settings,
+        waiting,
+        held_back: None,
+    };
+    (Journal(sender), writer)
+}
+
+/// The one task that appends.
+pub(super) struct Writer {
+    store: Arc<dyn EventStore>,
+    settings: JournalSettings,
+    waiting: UnboundedReceiver<HandOver>,
+    /// What did not fit the last batch.
+    held_back: Option<HandOver>,
+}
+
+/// The first pause between two tries to learn an outcome; it doubles up to [`LAST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Writer {
+    /// Writes batches until every [`Journal`] is gone and all is written.
+    pub(super) async fn run(mut self) {
+        while let Some(batch) = self.gather().await {
+            self.write(batch).await;
+        }
+    }
+
+    /// Waits for one hand-over, and takes with it all that wait already, within the limits.
+    async fn gather(&mut self) -> Option<Vec<HandOver>> {
+        let first = match self.held_back.take() {
+            Some(held_back) => held_back,
+            None => self.waiting.recv().await?,
+        };
+        let mut events = 0;
+        let mut bytes = 0;
+        let mut add = |hand_over: &HandOver| {
+            events += hand_over.commits.iter().map(count).sum::<usize>();
+            bytes += hand_over
+                .commits
+                .iter()
+                .map(Commit::size_bytes)
+                .sum::<usize>();
+            events <= self.settings.max_events && bytes <= self.settings.max_bytes
+        };
+        // One hand-over over the limit goes alone: it is cut in `write`.
+        let mut room = add(&first);
+        let mut batch = vec![first];
+        while room && let Ok(next) = self.waiting.try_recv() {
+            room = add(&next);
+            if room {
+                batch.push(next);
+            } else {
+                self.held_back = Some(next);
+            }
+        }
+        Some(batch)
+    }
+
+    async fn write(&self, batch: Vec<HandOver>) {
+        let mut settles = Vec::with_capacity(batch.len());
+        let mut commits = Vec::new();
+        for hand_over in batch {
+            settles.push((hand_over.commits.len(), hand_over.settle));
+            commits.extend(hand_over.commits);
+        }
+        let mut fates = Vec::with_capacity(commits.len());
+        while !commits.is_empty() {
+            let rest = commits.split_off(self.first_cut(&commits));
+            fates.extend(self.append(Arc::from(commits)).await);
+            commits = rest;
+        }
+        let mut fates = fates.into_iter();
+        for (count, settle) in settles {
+            settle(fates.by_ref().take(count).collect());
+        }
+    }
+
+    /// How many commits from the front are within the limits; at least one.
+    fn first_cut(&self, commits: &[Commit]) -> usize {
+        let mut events = 0;
+        let mut bytes = 0;
+        let within = commits.iter().take_while(|commit| {
+            events += count(commit);
+            bytes += commit.size_bytes();
+            events <= self.settings.max_events && bytes <= self.settings.max_bytes
+        });
+        within.count().max(1)
+    }
+
+    /// Appends until the outcome is known, or the time to find out is over.
+    async fn append(&self, commits: Arc<[Commit]>) -> Vec<Fate> {
+        let mut in_doubt_since = None;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.store.append(Arc::clone(&commits)).await {
+                Ok(verdicts) => {
+                    if in_doubt_since.is_some() {
+                        info!(commits = commits.len(), "the outcome in doubt is known now");
+                    }
+                    return fates(&commits, verdicts);
+                }
+                Err(AppendError::Unstorable(source)) => {
+                    warn!(%source, commits = commits.len(), "the store cannot hold a commit's data");
+                    return Box::pin(self.append_halves(&commits)).await;
+                }
+                Err(error) => error,
+            };
+            let unknown = matches!(error, AppendError::OutcomeUnknown(_));
+            if !unknown && in_doubt_since.is_none() {
+                warn!(error = chain(&error), "a batch was not stored");
+                return fail(&commits, &error);
+            }
+            // From the first lost answer on, only a verdict tells what is stored.
+            let since = *in_doubt_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.settings.resolve_timeout {
+                error!(error = chain(&error), "gave up: an outcome stays unknown");
+                return fail_with(&commits, Failure::Unknown);
+            }
+            warn!(error = chain(&error), "looking a batch up again");
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Finds the commit at fault, so that its neighbours do not suffer.
+    async fn append_halves(&self, commits: &Arc<[Commit]>) -> Vec<Fate> {
+        if commits.len() == 1 {
+            return fail_with(commits, Failure::Unstorable);
+        }
+        let (first, second) = commits.split_at(commits.len() / 2);
+        let mut fates = self.append(Arc::from(first)).await;
+        fates.extend(self.append(Arc::from(second)).await);
+        fates
+    }
+}
+
+fn count(commit: &Commit) -> usize {
+    commit.events.len()
+}
+
+fn fates(commits: &[Commit], verdicts: Vec<Verdict>) -> Vec<Fate> {
+    if verdicts.len() != commits.len() {
+        error!(
+            commits = commits.len(),
+            verdicts = verdicts.len(),
+            "a store broke its promise of one verdict a commit"
+        );
+        return fail_with(commits, Failure::Unknown);
+    }
+    let fates = verdicts.into_iter().map(|verdict| match verdict {
+        Verdict::Committed { first_position } => Fate::Committed { first_position },
+        Verdict::Lost(loss) => Fate::Lost(loss),
+    });
+    fates.collect()
+}
+
+fn fail(commits: &[Commit], error: &AppendError) -> Vec<Fate> {
+    let failure = match error {
+        AppendError::Unavailable(_) => Failure::Unavailable,
+        AppendError::Contended => Failure::Contended,
+        AppendError::Unstorable(_) => Failure::Unstorable,
+        AppendError::OutcomeUnknown(_) => Failure::Unknown,
+    };
+    fail_with(commits, failure)
+}
+
+fn fail_with(commits: &[Commit], failure: Failure) -> Vec<Fate> {
+    commits.iter().map(|_| Fate::Failed(failure)).collect()
+}
+
+/// An error with all that lies under it, for the log.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

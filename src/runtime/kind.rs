@@ -1,0 +1,155 @@
+//! An aggregate type as the runtime knows it, and what all types of a node share.
+
+use std::{
+    any::TypeId,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::Addr;
+use dashmap::DashMap;
+use tokio::time::Instant;
+
+use super::{
+    actor::AggregateActor,
+    journal::Journal,
+    load::{NodeLoad, Slot},
+    loader::Loader,
+    passivation::Passivation,
+    snapshots::Snapshots,
+};
+use crate::{
+    domain::{
+        Aggregate, AggregateId, AggregateType, Clock, EventCodec, Fingerprint, IdGenerator,
+        StreamId,
+    },
+    settings::{AggregateSettings, RuntimeSettings},
+    store::EventStore,
+};
+
+/// What every actor of the node uses.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) store: Arc<dyn EventStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: IdGenerator,
+    pub(super) journal: Journal,
+    pub(super) loader: Loader,
+    pub(super) snapshots: Snapshots,
+    pub(super) load: Arc<NodeLoad>,
+    pub(super) settings: RuntimeSettings,
+    /// Whether others write to the store: then nothing is answered from memory alone.
+    pub(super) shared: bool,
+    pub(super) live: AtomicUsize,
+    pub(super) passivation: Passivation,
+    started: Instant,
+    uses: AtomicU64,
+}
+
+/// The parts of a [`Node`] that are made elsewhere.
+#[derive(Debug)]
+pub(super) struct NodeParts {
+    pub(super) store: Arc<dyn EventStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: IdGenerator,
+    pub(super) journal: Journal,
+    pub(super) loader: Loader,
+    pub(super) snapshots: Snapshots,
+    pub(super) settings: RuntimeSettings,
+    pub(super) shared: bool,
+}
+
+impl Node {
+    pub(super) fn new(parts: NodeParts) -> Arc<Self> {
+        Arc::new(Self {
+            store: parts.store,
+            clock: parts.clock,
+            ids: parts.ids,
+            journal: parts.journal,
+            loader: parts.loader,
+            snapshots: parts.snapshots,
+            load: NodeLoad::new(parts.settings.max_in_flight),
+            settings: parts.settings,
+            shared: parts.shared,
+            live: AtomicUsize::new(0),
+            passivation: Passivation::default(),
+            started: Instant::now(),
+            uses: AtomicU64::new(0),
+        })
+    }
+
+    /// Notes a use, for "least recently used" and for "idle".
+    pub(super) fn touch(&self, slot: &Slot) {
+        let tick = self.uses.fetch_add(1, Ordering::Relaxed);
+        slot.touch(tick, self.now_ms());
+    }
+
+    /// Milliseconds since the start; it never goes back.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A live aggregate's actor and the bound on its work.
+#[derive(Debug)]
+pub(super) struct Live<A: Aggregate> {
+    pub(super) actor: Addr<AggregateActor<A>>,
+    pub(super) slot: Arc<Slot>,
+}
+
+/// One aggregate type: how it is read and written, and which of its aggregates are live.
+pub(super) struct Kind<A: Aggregate> {
+    pub(super) node: Arc<Node>,
+    pub(super) aggregate_type: AggregateType,
+    pub(super) codec: Arc<EventCodec<A::Event>>,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) settings: AggregateSettings,
+    /// The name of each command type.
+    pub(super) command_names: HashMap<TypeId, &'static str>,
+    pub(super) live: DashMap<AggregateId, Arc<Live<A>>>,
+}
+
+impl<A: Aggregate> std::fmt::Debug for Kind<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kind")
+            .field("aggregate_type", &self.aggregate_type)
+            .field("live", &self.live.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A: Aggregate> Kind<A> {
+    pub(super) fn stream(&self, id: &AggregateId) -> StreamId {
+        StreamId {
+            aggregate_type: self.aggregate_type.clone(),
+            aggregate_id: id.clone(),
+        }
+    }
+
+    /// The live actor of an aggregate; no guard of the map outlives this call.
+    pub(super) fn find(&self, id: &AggregateId) -> Option<Arc<Live<A>>> {
+        self.live.get(id).map(|live| Arc::clone(&live))
+    }
+
+    /// Forgets an actor that has closed its slot, unless another has its place already.
+    pub(super) fn forget(&self, id: &AggregateId, slot: &Arc<Slot>) {
+        self.live
+            .remove_if(id, |_, live| Arc::ptr_eq(&live.slot, slot));
+        self.node.live.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The ids of the live aggregates that have been idle for `idle`.
+    pub(super) fn idle_for(&self, idle: Duration) -> Vec<AggregateId> {
+        let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = self.node.now_ms();
+        let idle = self.live.iter().filter(|entry| {
+            let slot = &entry.slot;
+            slot.is_idle() && now_ms.saturating_sub(slot.last_used_ms()) >= idle_ms
+        });
+        idle.map(|entry| entry.key().clone()).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! Aggregates by the name of their type, for callers who know no Rust types: HTTP.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
+
+use super::{Aggregates, Answer, CommandError, CommandOptions, StateError, prepare::NamedCommand};
+use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version, redact_raw};
+
+/// A state as JSON, without its secrets.
+#[derive(Debug)]
+pub struct StateView {
+    /// The state.
+    pub state: Box<RawValue>,
+    /// The version of its last event.
+    pub version: Version,
+    /// The position of that event in the log.
+    pub position: Position,
+}
+
+/// One aggregate type, whatever it is in Rust.
+pub(super) trait NamedAggregates: Send + Sync {
+    fn aggregate_type(&self) -> &AggregateType;
+
+    /// The type's own name of a command, where it has it.
+    fn command_name(&self, command: &str) -> Option<&'static str>;
+
+    fn execute(
+        &self,
+        id: AggregateId,
+        command: &str,
+        body: &[u8],
+        options: CommandOptions,
+    ) -> BoxFuture<'static, Result<Answer<()>, CommandError>>;
+
+    fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
+
+    /// The handle of Rust type [`Aggregates<A>`].
+    fn typed(&self) -> &dyn std::any::Any;
+}
+
+/// The handle and the commands of one type.
+pub(super) struct NamedType<A: Aggregate> {
+    pub(super) aggregates: Aggregates<A>,
+    pub(super) commands: HashMap<&'static str, Arc<dyn NamedCommand<A>>>,
+}
+
+impl<A: Aggregate> NamedAggregates for NamedType<A> {
+    fn aggregate_type(&self) -> &AggregateType {
+        &self.aggregates.kind().aggregate_type
+    }
+
+    fn command_name(&self, command: &str) -> Option<&'static str> {
+        self.commands.get_key_value(command).map(|(name, _)| *name)
+    }
+
+    fn execute(
+        &self,
+        id: AggregateId,
+        command: &str,
+        body: &[u8],
+        options: CommandOptions,
+    ) -> BoxFuture<'static, Result<Answer<()>, CommandError>> {
+        if let Some(named) = self.commands.get(command) {
+            return named.run(self.aggregates.clone(), id, body, options);
+        }
+        let error = CommandError::UnknownCommand {
+            aggregate_type: A::TYPE,
+            command: command.to_owned(),
+        };
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>> {
+        let aggregates = self.aggregates.clone();
+        Box::pin(async move {
+            let Some(found) = aggregates.state(&id).await? else {
+                return Ok(None);
+            };
+            let state = serde_json::value::to_raw_value(&found.state)
+                .map_err(|error| StateError::Internal(format!("the state is no JSON: {error}")))?;
+            Ok(Some(StateView {
+                state: redact_raw(state),
+                version: found.version,
+                position: found.position,
+            }))
+        })
+    }
+
+    fn typed(&self) -> &dyn std::any::Any {
+        &self.aggregates
+    }
+}

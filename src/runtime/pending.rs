@@ -1,0 +1,139 @@
+//! A command or read that an actor has taken and not answered yet.
+
+use super::{
+    AnsweredEvent, CommandError,
+    ask::{Settled, Work},
+    folded::Folded,
+    journal::Fate,
+    load::Ticket,
+};
+use crate::{
+    domain::{Aggregate, EventId, Position},
+    store::Commit,
+};
+
+/// Work in an actor's queue.
+pub(super) struct Pending<A: Aggregate> {
+    pub(super) work: Work<A>,
+    pub(super) ticket: Ticket,
+    pub(super) decided: Decided<A>,
+    /// How often it lost its version to another writer.
+    pub(super) conflicts: u32,
+    /// Whether the state was read from the store after the work was taken up: then what the
+    /// state says needs no look at the store, even where others write to it.
+    pub(super) fresh: bool,
+}
+
+/// What has been decided on the newest state, durable or not.
+pub(super) enum Decided<A: Aggregate> {
+    /// Nothing yet, or no longer.
+    Not,
+    /// Something to store.
+    Commit(Box<Decision<A>>),
+    /// Nothing to store: the answer holds once all before it is durable.
+    Answer(Result<(), CommandError>),
+}
+
+/// A decision with events or a receipt.
+pub(super) struct Decision<A: Aggregate> {
+    /// Present until it is handed over.
+    pub(super) commit: Option<Commit>,
+    pub(super) events: Vec<A::Event>,
+    /// The id and type of each event.
+    pub(super) written: Vec<(EventId, &'static str)>,
+    pub(super) occurred_at: chrono::DateTime<chrono::Utc>,
+}
+
+impl<A: Aggregate> Pending<A> {
+    pub(super) const fn new(work: Work<A>, ticket: Ticket) -> Self {
+        Self {
+            work,
+            ticket,
+            decided: Decided::Not,
+            conflicts: 0,
+            fresh: false,
+        }
+    }
+
+    pub(super) const fn is_answer(&self) -> bool {
+        matches!(self.decided, Decided::Answer(_))
+    }
+
+    pub(super) fn fail(self, error: CommandError) {
+        self.work.fail(self.ticket, error);
+    }
+
+    /// Answers from the state that all before it led to.
+    pub(super) fn answer_nothing_stored(
+        self,
+        settled: &Folded<A>,
+        outcome: Result<(), CommandError>,
+    ) {
+        let ask = match self.work {
+            Work::Command(ask) => ask,
+            Work::Read(read) => {
+                drop(self.ticket);
+                // A caller who has gone does not care.
+                let _ = read.caller.send(Ok(settled.clone()));
+                return;
+            }
+        };
+        drop(self.ticket);
+        let correlation_id = ask.meta().correlation_id;
+        ask.answer(outcome.map(|()| Settled {
+            version: settled.version,
+            position: settled.position,
+            correlation_id,
+            events: Vec::new(),
+            created: false,
+            replayed: false,
+            reply: None,
+        }));
+    }
+
+    /// Folds a durable decision into the settled state and answers it.
+    pub(super) fn settle(
+        self,
+        settled: &mut Folded<A>,
+        decision: Decision<A>,
+        first_position: Position,
+    ) {
+        let created = settled.version.get() == 0 && !decision.events.is_empty();
+        let mut events = Vec::with_capacity(decision.events.len());
+        for (index, (event, (id, event_type))) in
+            decision.events.iter().zip(decision.written).enumerate()
+        {
+            // It was applied once without a panic, when it was decided.
+            settled.state.apply(event);
+            let position = first_position.plus(index as u64);
+            settled.stand_at(settled.version.next(), position, decision.occurred_at);
+            events.push(AnsweredEvent {
+                id,
+                event_type: event_type.to_owned(),
+                version: settled.version,
+                position,
+            });
+        }
+        drop(self.ticket);
+        let Work::Command(ask) = self.work else {
+            return;
+        };
+        let correlation_id = ask.meta().correlation_id;
+        ask.answer(Ok(Settled {
+            version: settled.version,
+            position: settled.position,
+            correlation_id,
+            events,
+            created,
+            replayed: false,
+            reply: None,
+        }));
+    }
+}
+
+/// The fates of a hand-over, back to the actor.
+pub(super) struct Fates(pub(super) Vec<Fate>);
+
+impl actix::Message for Fates {
+    type Result = ();
+}

@@ -1,0 +1,80 @@
+//! Snapshots are written off the commands' path, gathered, and nobody waits for them.
+//!
+//! A snapshot that is not written costs time at the next recovery and nothing else, so a full
+//! queue or a failing store is a warning.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::{
+    mpsc::{Receiver, Sender, channel},
+    oneshot,
+};
+use tracing::warn;
+
+use super::journal::chain;
+use crate::store::{EventStore, StoredSnapshot};
+
+/// Snapshots that may wait to be written.
+const QUEUE: usize = 1024;
+/// Snapshots written in one call.
+const MAX_BATCH: usize = 32;
+
+enum Message {
+    Save { snapshot: StoredSnapshot, keep: u32 },
+    Flush(oneshot::Sender<()>),
+}
+
+/// Where actors leave their snapshots.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshots(Sender<Message>);
+
+impl Snapshots {
+    /// Leaves a snapshot to be written; drops it where too many wait.
+    pub(super) fn save(&self, snapshot: StoredSnapshot, keep: u32) {
+        let stream = snapshot.stream.clone();
+        if self.0.try_send(Message::Save { snapshot, keep }).is_err() {
+            warn!(%stream, "a snapshot is dropped: too many wait to be written");
+        }
+    }
+
+    /// Waits until all that was left before is written.
+    pub(super) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.0.send(Message::Flush(done)).await.is_ok() {
+            // An error means that the writer has ended, with nothing left to write.
+            let _ = written.await;
+        }
+    }
+}
+
+/// The snapshots' queue, and the task that writes them until every sender is gone.
+pub(super) fn snapshots(store: Arc<dyn EventStore>) -> (Snapshots, impl Future<Output = ()>) {
+    let (sender, waiting) = channel(QUEUE);
+    (Snapshots(sender), run(store, waiting))
+}
+
+async fn run(store: Arc<dyn EventStore>, mut waiting: Receiver<Message>) {
+    let mut messages = Vec::with_capacity(MAX_BATCH);
+    while waiting.recv_many(&mut messages, MAX_BATCH).await > 0 {
+        let mut by_keep: HashMap<u32, Vec<StoredSnapshot>> = HashMap::new();
+        let mut flushed = Vec::new();
+        for message in messages.drain(..) {
+            match message {
+                Message::Save { snapshot, keep } => {
+                    by_keep.entry(keep).or_default().push(snapshot);
+                }
+                Message::Flush(done) => flushed.push(done),
+            }
+        }
+        for (keep, snapshots) in by_keep {
+            let count = snapshots.len();
+            if let Err(error) = store.save_snapshots(snapshots, keep).await {
+                warn!(error = chain(&error), count, "snapshots were not written");
+            }
+        }
+        for done in flushed {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+    }
+}

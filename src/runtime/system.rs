@@ -1,0 +1,138 @@
+//! The runtime's own threads: it works the same in an actix service, under plain tokio, or in a test.
+//!
+//! One thread carries the actix system with the journal, the loader and the snapshots; one the
+//! registries; as many as there are cores the aggregates.
+
+use std::{io, sync::Arc, thread};
+
+use actix::{Addr, Context};
+use actix_rt::{Arbiter, ArbiterHandle};
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::{
+    kind::Kind,
+    registry::{Arbiters, Registry},
+};
+use crate::domain::Aggregate;
+
+/// The threads of one runtime. They end when it is stopped or dropped.
+#[derive(Debug)]
+pub(super) struct System {
+    registries: ArbiterHandle,
+    arbiters: Arc<Arbiters>,
+    /// Dropped or used, it ends the system.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl System {
+    /// Starts the threads, and `tasks` on the system's own.
+    pub(super) async fn start(
+        arbiters: usize,
+        tasks: Vec<BoxFuture<'static, ()>>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (started, handles) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("dormouse".to_owned())
+            .spawn(move || run(arbiters, tasks, started, stopped))?;
+        let (registries, handles) = handles
+            .await
+            .map_err(|_| io::Error::other("the runtime's thread ended at its start"))??;
+        Ok(Self {
+            registries,
+            arbiters: Arbiters::new(handles),
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Starts the registry of an aggregate type.
+    pub(super) fn start_registry<A: Aggregate>(&self, kind: &Arc<Kind<A>>) -> Addr<Registry<A>> {
+        let registry = Registry {
+            kind: Arc::clone(kind),
+            arbiters: Arc::clone(&self.arbiters),
+        };
+        // Its queue is bounded by the unanswered work, each of which waits for one answer.
+        let (sender, receiver) = actix::dev::channel::channel(0);
+        // A thread that has ended leaves the address closed, and the handles say so.
+        let _ = self.registries.spawn_fn(move || {
+            actix_rt::spawn(Context::with_receiver(receiver).into_future(registry));
+        });
+        Addr::new(sender)
+    }
+
+    /// Ends all threads, and gives the one to wait for.
+    pub(super) fn stop(&mut self) -> Option<thread::JoinHandle<()>> {
+        drop(self.stop.take());
+        self.thread.take()
+    }
+}
+
+type Handles = (ArbiterHandle, Vec<ArbiterHandle>);
+
+fn run(
+    arbiters: usize,
+    tasks: Vec<BoxFuture<'static, ()>>,
+    started: oneshot::Sender<io::Result<Handles>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    actix_rt::System::new().block_on(async move {
+        let all: io::Result<Vec<Arbiter>> = (0..=arbiters).map(|_| Arbiter::try_new()).collect();
+        let all = match all {
+            Ok(all) => all,
+            Err(error) => {
+                // Whoever started this has gone where it does not listen.
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let mut handles: Vec<ArbiterHandle> = all.iter().map(Arbiter::handle).collect();
+        let registries = handles.swap_remove(0);
+        for task in tasks {
+            actix_rt::spawn(task);
+        }
+        if started.send(Ok((registries, handles))).is_err() {
+            return;
+        }
+        // An error means that the runtime was dropped: an end as good as any.
+        let _ = stopped.await;
+        for arbiter in all {
+            arbiter.stop();
+            if arbiter.join().is_err() {
+                tracing::error!("a thread of the runtime panicked");
+            }
+        }
+    });
+}
+
+impl<A: Aggregate> std::fmt::Debug for Registry<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn its_threads_end_with_it() {
+        let (sender, ended) = oneshot::channel::<()>();
+        let task = Box::pin(async move {
+            let _held = sender;
+            std::future::pending::<()>().await;
+        });
+
+        let mut system = System::start(1, vec![task]).await.unwrap();
+        let thread = system.stop().unwrap();
+
+        assert!(ended.await.is_err());
+        tokio::task::spawn_blocking(|| thread.join().unwrap())
+            .await
+            .unwrap();
+    }
+}
