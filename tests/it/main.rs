@@ -7,5 +7,6 @@
 
 mod layering;
 mod postgres;
+mod runtime;
 mod settings;
 mod support;

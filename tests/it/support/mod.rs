@@ -1,5 +1,6 @@
 //! What the tests stand on: throwaway databases and servers that never outlive the test process.
 
+pub(crate) mod counter;
 pub(crate) mod guardian;
 pub(crate) mod postgres;
 #[allow(dead_code, reason = "the tests that start the server come with it")]
