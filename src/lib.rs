@@ -1,6 +1,7 @@
 //! dormouse: an actor-based runtime for event-sourced aggregates.
 
 pub mod domain;
+pub mod http;
 pub mod runtime;
 pub mod settings;
 pub mod store;

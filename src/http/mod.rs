@@ -1,0 +1,98 @@
+//! HTTP: the contract with clients, as routes for an actix-web app. It is the only module that
+//! names actix-web, and knows no aggregate.
+//!
+//! The `dormouse` server uses [`configure`], and so can any actix-web service:
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer, web};
+//! use dormouse::{http, runtime::Runtime};
+//!
+//! # async fn start(runtime: Runtime) -> std::io::Result<()> {
+//! HttpServer::new(move || {
+//!     App::new()
+//!         .app_data(web::Data::new(runtime.clone()))
+//!         .configure(http::configure)
+//! })
+//! .bind("127.0.0.1:8080")?
+//! .run()
+//! .await
+//! # }
+//! ```
+//!
+//! Invariants: every error is a problem of the catalogue, made in one place; no answer shows a
+//! secret, SQL, a path or a stack trace; nothing in a request can make a 5xx.
+
+mod commands;
+mod error;
+mod health;
+mod problem;
+mod reads;
+mod request;
+
+use actix_web::{
+    HttpRequest,
+    http::Method,
+    web::{self, Data, ServiceConfig},
+};
+
+pub use commands::not_found;
+pub use problem::{Code, Problem};
+pub use request::BodyLimit;
+
+use crate::runtime::Runtime;
+
+/// Adds dormouse's routes: `/v1/…`, `/livez` and `/readyz`.
+///
+/// The app needs the runtime in its data (`web::Data<Runtime>`), and may have a [`BodyLimit`].
+/// What lies outside these routes stays the app's own; [`not_found`] is a default for it.
+pub fn configure(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/livez")
+                .route(web::get().to(health::livez))
+                .route(web::head().to(health::livez))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::resource("/readyz")
+                .route(web::get().to(health::readyz))
+                .route(web::head().to(health::readyz))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::scope("/v1")
+                .service(
+                    web::resource("/aggregates/{type}/commands/{command}")
+                        .route(web::post().to(commands::on_new_aggregate))
+                        .default_service(web::to(commands::only_post)),
+                )
+                .service(
+                    web::resource("/aggregates/{type}/{id}/commands/{command}")
+                        .route(web::post().to(commands::on_aggregate))
+                        .default_service(web::to(commands::only_post)),
+                )
+                .service(
+                    web::resource("/aggregates/{type}/{id}/events")
+                        .route(web::get().to(reads::events))
+                        .route(web::method(Method::HEAD).to(reads::events))
+                        .default_service(web::to(reads::only_get)),
+                )
+                .service(
+                    web::resource("/aggregates/{type}/{id}")
+                        .route(web::get().to(reads::state))
+                        .route(web::method(Method::HEAD).to(reads::state))
+                        .default_service(web::to(reads::only_get)),
+                )
+                .default_service(web::to(not_found)),
+        );
+}
+
+fn runtime(request: &HttpRequest) -> Result<Data<Runtime>, Problem> {
+    request.app_data::<Data<Runtime>>().cloned().ok_or_else(|| {
+        tracing::error!("the app has no `web::Data<dormouse::runtime::Runtime>`");
+        Problem::new(
+            Code::Internal,
+            "a bug here; the log of the server says more",
+        )
+    })
+}

@@ -1,0 +1,141 @@
+//! Reads: the state of an aggregate now, and its events.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, ETAG},
+};
+use chrono::SecondsFormat;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    problem::{Code, Problem},
+    request::{aggregate_id, number, query, segment},
+    runtime,
+};
+use crate::{
+    domain::{AggregateId, CausationId, CorrelationId, CreatedBy, EventId, Position, Version},
+    runtime::{CommandError, Runtime},
+    store::RecordedEvent,
+};
+
+#[derive(Serialize)]
+struct StateBody<'a> {
+    aggregate_type: &'a str,
+    aggregate_id: &'a AggregateId,
+    version: Version,
+    state: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct EventsBody<'a> {
+    events: Vec<EventBody<'a>>,
+    next: Option<Version>,
+}
+
+/// An event, as it is shown here and everywhere.
+#[derive(Serialize)]
+struct EventBody<'a> {
+    id: EventId,
+    aggregate_id: &'a AggregateId,
+    aggregate_type: &'a str,
+    event_type: &'a str,
+    event_data: &'a RawValue,
+    version: Version,
+    position: Position,
+    schema_version: u32,
+    occurred_at: String,
+    created_by: Option<&'a CreatedBy>,
+    correlation_id: CorrelationId,
+    causation_id: Option<CausationId>,
+}
+
+impl<'a> From<&'a RecordedEvent> for EventBody<'a> {
+    fn from(event: &'a RecordedEvent) -> Self {
+        Self {
+            id: event.id,
+            aggregate_id: &event.stream.aggregate_id,
+            aggregate_type: event.stream.aggregate_type.as_str(),
+            event_type: &event.event_type,
+            event_data: &event.data,
+            version: event.version,
+            position: event.position,
+            schema_version: event.schema_version,
+            occurred_at: event
+                .occurred_at
+                .to_rfc3339_opts(SecondsFormat::Micros, true),
+            created_by: event.created_by.as_ref(),
+            correlation_id: event.correlation_id,
+            causation_id: event.causation_id,
+        }
+    }
+}
+
+/// `GET /v1/aggregates/{type}/{id}`
+pub(super) async fn state(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let runtime = runtime(&request)?;
+    let aggregate_type = known_type(&request, &runtime)?;
+    let id = aggregate_id(&request)?;
+    query(&request, &[])?;
+    let Some(found) = runtime.state(aggregate_type, id.clone()).await? else {
+        return Err(no_aggregate(aggregate_type, &id));
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((ETAG, format!("\"{}\"", found.version)))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(StateBody {
+            aggregate_type,
+            aggregate_id: &id,
+            version: found.version,
+            state: &found.state,
+        }))
+}
+
+/// `GET /v1/aggregates/{type}/{id}/events`
+pub(super) async fn events(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let runtime = runtime(&request)?;
+    let aggregate_type = known_type(&request, &runtime)?;
+    let id = aggregate_id(&request)?;
+    let query = query(&request, &["from_version", "limit"])?;
+    let from = number(&query, "from_version", 0..=i64::MAX.cast_unsigned(), 0)?;
+    let limit = number(&query, "limit", 1..=1000, 100)?;
+    let read = async |from: u64, limit: u64| {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let found = runtime.events(aggregate_type, id.clone(), Version::new(from), limit);
+        Ok::<_, Problem>(found.await?.unwrap_or_default())
+    };
+    // One more than asked for tells whether there is a next page.
+    let mut events = read(from, limit + 1).await?;
+    if events.is_empty() && read(0, 1).await?.is_empty() {
+        return Err(no_aggregate(aggregate_type, &id));
+    }
+    let more = usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = events.get(more).map(|event| event.version);
+    events.truncate(more);
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(EventsBody {
+            events: events.iter().map(EventBody::from).collect(),
+            next,
+        }))
+}
+
+fn known_type<'a>(request: &'a HttpRequest, runtime: &Runtime) -> Result<&'a str, Problem> {
+    let aggregate_type = segment(request, "type");
+    if runtime.types().any(|known| known == aggregate_type) {
+        return Ok(aggregate_type);
+    }
+    Err(CommandError::UnknownType(aggregate_type.to_owned()).into())
+}
+
+fn no_aggregate(aggregate_type: &str, id: &AggregateId) -> Problem {
+    Problem::new(
+        Code::AggregateNotFound,
+        format!("{aggregate_type}/{id} has no events"),
+    )
+}
+
+/// A route that is there, with another method.
+pub(super) async fn only_get() -> Result<HttpResponse, Problem> {
+    Err(Problem::method_not_allowed("GET, HEAD"))
+}
