@@ -283,9 +283,9 @@ async fn whole_log(store: &dyn EventStore) -> Vec<RecordedEvent> {
     log
 }
 
-/// The ids of a commit's events in the order of the log.
-fn event_ids<'a>(commits: impl IntoIterator<Item = &'a Commit>) -> Vec<EventId> {
-    let events = commits.into_iter().flat_map(|commit| &commit.events);
+/// The ids of the commits' events in the order of the log.
+fn event_ids(commits: &[Commit]) -> Vec<EventId> {
+    let events = commits.iter().flat_map(|commit| &commit.events);
     events.map(|event| event.id).collect()
 }
 

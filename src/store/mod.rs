@@ -14,6 +14,7 @@ mod errors;
 pub mod memory;
 mod records;
 mod rounds;
+pub mod sqlite;
 
 use std::{fmt::Debug, sync::Arc};
 
