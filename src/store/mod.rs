@@ -9,10 +9,12 @@
 //! the order in which commits become visible, so a reader that has seen one has seen all before it.
 
 pub mod admission;
+pub mod contract;
 mod errors;
 pub mod memory;
 mod records;
 mod rounds;
+pub mod sqlite;
 
 use std::{fmt::Debug, sync::Arc};
 

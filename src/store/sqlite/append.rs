@@ -1,0 +1,297 @@
+//! Appending a batch: one transaction a round.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+};
+
+use super::{
+    Shared,
+    errors::{append_error, insert_error},
+    rows::{MAX_ROWS, RowStatements, integer},
+    writer::WriteConnection,
+};
+use crate::{
+    domain::{Claim, Position, StreamId, Version},
+    store::{
+        AppendError, Commit, NewEvent, NewReceipt, Verdict,
+        admission::Facts,
+        rounds::{AppendConnection, InsertError, append_in_rounds},
+    },
+};
+
+pub(super) async fn append(
+    shared: Arc<Shared>,
+    batch: Arc<[Commit]>,
+) -> Result<Vec<Verdict>, AppendError> {
+    let mut writer = shared.writer.lock().await;
+    let mut connection = writer.take().await.map_err(append_error)?;
+    let verdicts = append_in_rounds(&mut connection, &batch).await;
+    writer.put_back(connection);
+    verdicts
+}
+
+impl AppendConnection for WriteConnection {
+    async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
+        self.begin().await.map_err(insert_error)?;
+        match self.write(commits).await {
+            Ok(first_position) => match self.commit().await {
+                Ok(()) => Ok(first_position),
+                Err(error) => {
+                    self.rollback().await;
+                    let unknown = AppendError::OutcomeUnknown(error.into());
+                    Err(InsertError::Failed(unknown))
+                }
+            },
+            Err(error) => {
+                self.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn facts(&mut self, commits: &[&Commit]) -> Result<Facts, AppendError> {
+        self.begin_read().await.map_err(append_error)?;
+        let facts = super::facts::look_up(&mut self.inner, commits).await;
+        // It has written nothing, so undoing it is as good as committing it.
+        self.rollback().await;
+        facts.map_err(|error| AppendError::Unavailable(error.into()))
+    }
+}
+
+impl WriteConnection {
+    async fn write(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
+        let first = self.take_positions(commits).await?;
+        self.check_heads(commits).await?;
+        self.insert_events(commits, first).await?;
+        self.free_claims(commits).await?;
+        self.take_claims(commits).await?;
+        self.insert_receipts(commits).await?;
+        Ok(first)
+    }
+
+    async fn take_positions(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
+        let count: usize = commits.iter().map(|commit| commit.events.len()).sum();
+        let sql = "update log_head set position = position + ?1 where id = 1 \
+            returning position - ?1 + 1";
+        let first: i64 = sqlx::query_scalar(sql)
+            .bind(integer(count as u64))
+            .fetch_one(&mut self.inner)
+            .await
+            .map_err(insert_error)?;
+        Ok(Position::new(u64::try_from(first).unwrap_or_default()))
+    }
+
+    async fn check_heads(&mut self, commits: &[&Commit]) -> Result<(), InsertError> {
+        for chunk in heads_to_check(commits).chunks(MAX_ROWS) {
+            let mut query = sqlx::query_scalar::<_, i64>(HEADS_ELSEWHERE.of(chunk.len()));
+            for (stream, expected) in chunk {
+                query = query
+                    .bind(stream.aggregate_type.as_str())
+                    .bind(stream.aggregate_id.as_str())
+                    .bind(integer(expected.get()));
+            }
+            let elsewhere = query.fetch_one(&mut self.inner).await;
+            if elsewhere.map_err(insert_error)? > 0 {
+                return Err(InsertError::Conflict);
+            }
+        }
+        Ok(())
+    }
+
+    async fn insert_events(
+        &mut self,
+        commits: &[&Commit],
+        first: Position,
+    ) -> Result<(), InsertError> {
+        let events = numbered_events(commits, first);
+        for chunk in events.chunks(MAX_ROWS) {
+            let mut query = sqlx::query(INSERT_EVENTS.of(chunk.len()));
+            for row in chunk {
+                let commit = row.commit;
+                query = query
+                    .bind(row.event.id.to_string())
+                    .bind(commit.stream.aggregate_type.as_str())
+                    .bind(commit.stream.aggregate_id.as_str())
+                    .bind(integer(row.version.get()))
+                    .bind(integer(row.position.get()))
+                    .bind(&*row.event.event_type)
+                    .bind(i64::from(row.event.schema_version))
+                    .bind(commit.occurred_at.timestamp_micros())
+                    .bind(commit.created_by.as_ref().map(|by| by.as_str()))
+                    .bind(commit.correlation_id.to_string())
+                    .bind(commit.causation_id.map(|id| id.to_string()))
+                    .bind(row.event.data.get());
+            }
+            query.execute(&mut self.inner).await.map_err(insert_error)?;
+        }
+        Ok(())
+    }
+
+    async fn free_claims(&mut self, commits: &[&Commit]) -> Result<(), InsertError> {
+        let freed = claims(commits, |commit| &commit.frees);
+        for chunk in freed.chunks(MAX_ROWS) {
+            self.run_on_claims(&FREE_CLAIMS, chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_claims(&mut self, commits: &[&Commit]) -> Result<(), InsertError> {
+        let taken = claims(commits, |commit| &commit.takes);
+        for chunk in taken.chunks(MAX_ROWS) {
+            let held = self.run_on_claims(&TAKE_CLAIMS, chunk).await?;
+            if held != chunk.len() as u64 {
+                return Err(InsertError::Conflict);
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_on_claims(
+        &mut self,
+        statements: &RowStatements,
+        chunk: &[(&Commit, &Claim)],
+    ) -> Result<u64, InsertError> {
+        let mut query = sqlx::query(statements.of(chunk.len()));
+        for (commit, claim) in chunk {
+            query = query
+                .bind(commit.stream.aggregate_type.as_str())
+                .bind(&*claim.name)
+                .bind(claim.value.as_str())
+                .bind(commit.stream.aggregate_id.as_str());
+        }
+        let done = query.execute(&mut self.inner).await;
+        Ok(done.map_err(insert_error)?.rows_affected())
+    }
+
+    async fn insert_receipts(&mut self, commits: &[&Commit]) -> Result<(), InsertError> {
+        let receipts: Vec<(&Commit, &NewReceipt)> = commits
+            .iter()
+            .filter_map(|commit| Some((*commit, commit.receipt.as_ref()?)))
+            .collect();
+        for chunk in receipts.chunks(MAX_ROWS) {
+            let mut query = sqlx::query(INSERT_RECEIPTS.of(chunk.len()));
+            for (commit, receipt) in chunk {
+                query = query
+                    .bind(commit.stream.aggregate_type.as_str())
+                    .bind(commit.stream.aggregate_id.as_str())
+                    .bind(receipt.key.as_str())
+                    .bind(receipt.id.to_string())
+                    .bind(&receipt.command_hash[..])
+                    .bind(integer(commit.expected.next().get()))
+                    .bind(integer(commit.events.len() as u64))
+                    .bind(commit.correlation_id.to_string())
+                    .bind(commit.occurred_at.timestamp_micros())
+                    .bind(receipt.reply.as_ref().map(|reply| reply.get()));
+            }
+            query.execute(&mut self.inner).await.map_err(insert_error)?;
+        }
+        Ok(())
+    }
+}
+
+static HEADS_ELSEWHERE: LazyLock<RowStatements> = LazyLock::new(|| {
+    RowStatements::new(
+        "with head (type, id, expected) as (values ",
+        "(?,?,?)",
+        ") select count(*) from head where expected <> coalesce((select max(version) \
+         from domain_events where aggregate_type = head.type and aggregate_id = head.id), 0)",
+    )
+});
+
+static INSERT_EVENTS: LazyLock<RowStatements> = LazyLock::new(|| {
+    RowStatements::new(
+        "insert into domain_events (id, aggregate_type, aggregate_id, version, position, \
+         event_type, schema_version, occurred_at, created_by, correlation_id, causation_id, \
+         event_data) values ",
+        "(?,?,?,?,?,?,?,?,?,?,?,?)",
+        "",
+    )
+});
+
+static FREE_CLAIMS: LazyLock<RowStatements> = LazyLock::new(|| {
+    RowStatements::new(
+        "delete from aggregate_claims where (aggregate_type, claim, value, aggregate_id) \
+         in (values ",
+        "(?,?,?,?)",
+        ")",
+    )
+});
+
+// A claim that the aggregate holds already counts as taken; one that another holds does not.
+static TAKE_CLAIMS: LazyLock<RowStatements> = LazyLock::new(|| {
+    RowStatements::new(
+        "insert into aggregate_claims (aggregate_type, claim, value, aggregate_id) values ",
+        "(?,?,?,?)",
+        " on conflict (aggregate_type, claim, value) do update \
+         set aggregate_id = excluded.aggregate_id where aggregate_id = excluded.aggregate_id",
+    )
+});
+
+static INSERT_RECEIPTS: LazyLock<RowStatements> = LazyLock::new(|| {
+    RowStatements::new(
+        "insert into command_receipts (aggregate_type, aggregate_id, idempotency_key, id, \
+         command_hash, first_version, event_count, correlation_id, created_at, reply) values ",
+        "(?,?,?,?,?,?,?,?,?,?)",
+        "",
+    )
+});
+
+/// The streams whose version must be looked at, with the one expected.
+///
+/// A stream that gets its first event needs no look: were it there, the unique index on
+/// versions would object.
+fn heads_to_check<'a>(commits: &[&'a Commit]) -> Vec<(&'a StreamId, Version)> {
+    let mut seen = HashSet::with_capacity(commits.len());
+    let heads = commits.iter().filter(|commit| {
+        let first_event = commit.expected == Version::ZERO && !commit.events.is_empty();
+        seen.insert(&commit.stream) && !first_event
+    });
+    heads
+        .map(|commit| (&commit.stream, commit.expected))
+        .collect()
+}
+
+/// An event with the numbers it is stored under.
+struct NumberedEvent<'a> {
+    commit: &'a Commit,
+    event: &'a NewEvent,
+    version: Version,
+    position: Position,
+}
+
+fn numbered_events<'a>(commits: &[&'a Commit], first: Position) -> Vec<NumberedEvent<'a>> {
+    let mut position = first;
+    let mut numbered = Vec::with_capacity(commits.len());
+    for commit in commits {
+        let mut version = commit.expected;
+        for event in &commit.events {
+            version = version.next();
+            numbered.push(NumberedEvent {
+                commit,
+                event,
+                version,
+                position,
+            });
+            position = position.next();
+        }
+    }
+    numbered
+}
+
+fn claims<'a>(
+    commits: &[&'a Commit],
+    of: impl Fn(&'a Commit) -> &'a Vec<Claim>,
+) -> Vec<(&'a Commit, &'a Claim)> {
+    let claims = commits
+        .iter()
+        .flat_map(|commit| of(commit).iter().map(|claim| (*commit, claim)));
+    claims.collect()
+}
+
+/// The statements of this module with two rows, for a test of their plans.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<sqlx::AssertSqlSafe<Arc<str>>> {
+    let statements = [&HEADS_ELSEWHERE, &FREE_CLAIMS, &TAKE_CLAIMS];
+    statements.iter().map(|statement| statement.of(2)).collect()
+}

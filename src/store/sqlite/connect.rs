@@ -1,0 +1,218 @@
+//! Opening a database: its options, its lock and its connections.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::Mutex;
+
+use super::{Shared, SqliteStore, schema, writer::Writer};
+use crate::store::Cause;
+
+/// How long a connection waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than there are statements, each with up to 32 numbers of rows.
+const STATEMENT_CACHE: usize = 512;
+
+/// How to open an SQLite store.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    /// How many connections read at most, from 1.
+    pub readers: u32,
+    /// Whether to create the database and apply missing migrations.
+    pub migrate: bool,
+    /// How long to wait for the database when opening it, and for a free reader later.
+    pub connect_timeout: Duration,
+    /// Whether to refuse a database that another exclusive store has open, in any process.
+    pub exclusive: bool,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            readers: 4,
+            migrate: true,
+            connect_timeout: Duration::from_secs(10),
+            exclusive: true,
+        }
+    }
+}
+
+/// Why a database was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL names no database file.
+    #[error("the store's URL names no SQLite database file")]
+    InvalidUrl(#[source] Cause),
+    /// Another exclusive store has it open.
+    #[error("the database {database} is in use by another process")]
+    InUse {
+        /// The name of the database file.
+        database: String,
+    },
+    /// It cannot be opened.
+    #[error("the database {database} cannot be opened")]
+    Unreachable {
+        /// The name of the database file.
+        database: String,
+        /// Why not.
+        #[source]
+        cause: Cause,
+    },
+    /// Its schema is not this program's, and is not to be migrated or cannot be.
+    #[error("the schema of the database {database} is not this program's: {difference}")]
+    NotMigrated {
+        /// The name of the database file.
+        database: String,
+        /// What is different.
+        difference: String,
+    },
+    /// A migration failed; those before it are applied.
+    #[error("the database {database} could not be migrated")]
+    Migration {
+        /// The name of the database file.
+        database: String,
+        /// Why not.
+        #[source]
+        cause: Cause,
+    },
+}
+
+pub(super) async fn open(url: &str, options: SqliteOptions) -> Result<SqliteStore, OpenError> {
+    let file = database_file(url)?;
+    let path = file.get_filename().to_owned();
+    let database = path
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let wait = options.connect_timeout;
+    let opened = tokio::time::timeout(wait, open_file(file, &path, &database, options)).await;
+    opened.unwrap_or_else(|elapsed| {
+        Err(OpenError::Unreachable {
+            database,
+            cause: elapsed.into(),
+        })
+    })
+}
+
+fn database_file(url: &str) -> Result<SqliteConnectOptions, OpenError> {
+    // Each connection to memory would be a database of its own.
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(OpenError::InvalidUrl(
+            "a database in memory is none that several connections share".into(),
+        ));
+    }
+    if !url.starts_with("sqlite:") {
+        return Err(OpenError::InvalidUrl(
+            "it does not begin with sqlite:".into(),
+        ));
+    }
+    let file =
+        SqliteConnectOptions::from_str(url).map_err(|error| OpenError::InvalidUrl(error.into()))?;
+    if file.get_filename().file_name().is_none() {
+        return Err(OpenError::InvalidUrl("the path is empty".into()));
+    }
+    Ok(file)
+}
+
+async fn open_file(
+    file: SqliteConnectOptions,
+    path: &Path,
+    database: &str,
+    options: SqliteOptions,
+) -> Result<SqliteStore, OpenError> {
+    let named = || database.to_owned();
+    let unreachable = |cause: Cause| OpenError::Unreachable {
+        database: named(),
+        cause,
+    };
+    if !options.migrate && !path.exists() {
+        return Err(unreachable("there is no such file".into()));
+    }
+    let lock = match options.exclusive {
+        true => Some(lock(path, database)?),
+        false => None,
+    };
+    let file = with_pragmas(file);
+    let to_write = file.clone().create_if_missing(options.migrate);
+    let mut connection = to_write
+        .connect()
+        .await
+        .map_err(|error| unreachable(error.into()))?;
+    let difference = if options.migrate {
+        schema::migrate(&mut connection).await
+    } else {
+        schema::difference(&mut connection)
+            .await
+            .map_err(Into::into)
+    };
+    let difference = difference.map_err(|error| OpenError::Migration {
+        database: named(),
+        cause: error.into(),
+    })?;
+    if let Some(difference) = difference {
+        return Err(OpenError::NotMigrated {
+            database: named(),
+            difference: difference.to_string(),
+        });
+    }
+    let readers = SqlitePoolOptions::new()
+        .max_connections(options.readers.max(1))
+        .acquire_timeout(options.connect_timeout)
+        // Connections to a file do not go stale, and a new one has nothing prepared.
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(file.read_only(true));
+    let writer = Writer::new(to_write.create_if_missing(false), connection, lock);
+    Ok(SqliteStore {
+        shared: Arc::new(Shared {
+            writer: Mutex::new(writer),
+            readers,
+        }),
+    })
+}
+
+fn with_pragmas(file: SqliteConnectOptions) -> SqliteConnectOptions {
+    file.journal_mode(SqliteJournalMode::Wal)
+        // In WAL, NORMAL may lose what was committed when the power fails.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(false)
+        .shared_cache(false)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENT_CACHE)
+        .disable_statement_logging()
+}
+
+/// Locks the file beside the database. The operating system lets go of it when the process
+/// ends, however it ends; SQLite's own locks end with each transaction.
+fn lock(path: &Path, database: &str) -> Result<File, OpenError> {
+    let unreachable = |error: std::io::Error| OpenError::Unreachable {
+        database: database.to_owned(),
+        cause: error.into(),
+    };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let opened = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(name);
+    let file = opened.map_err(unreachable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            database: database.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(unreachable(error)),
+    }
+}
