@@ -11,6 +11,7 @@
 pub mod admission;
 mod errors;
 pub mod memory;
+pub mod postgres;
 mod records;
 mod rounds;
 
