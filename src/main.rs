@@ -1,2 +1,106 @@
-//! The command line.
-fn main() {}
+//! The command line of dormouse: what can be asked for, and what the exit codes mean.
+
+mod logging;
+mod migrate;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use dormouse::settings::Settings;
+
+/// The exit code for bad usage or settings; clap uses the same.
+const USAGE: u8 = 2;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything went well
+  1  it failed while it ran; the log on stderr says why
+  2  bad usage or settings; nothing was started";
+
+const EXAMPLES: &str = "\
+Examples:
+  dormouse serve
+  dormouse serve --config /etc/dormouse/config.toml --bind 0.0.0.0:80
+  DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
+
+Settings come from config.toml in the working directory (or --config), then from the environment:
+DORMOUSE__SECTION__KEY, so DORMOUSE__STORE__POOL=20 sets `pool` in [store]. No file is needed.
+
+Exit codes:
+  0  everything went well
+  1  it failed while it ran; the log on stderr says why
+  2  bad usage or settings; nothing was started";
+
+/// An actor-based runtime for event-sourced aggregates.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve HTTP until SIGTERM or SIGINT, then answer what was taken and end.
+    #[command(after_help = EXIT_CODES)]
+    Serve {
+        #[command(flatten)]
+        source: Source,
+        /// Listen here instead of at `http.bind`; port 0 takes a free one.
+        #[arg(long, value_name = "ADDR")]
+        bind: Option<SocketAddr>,
+    },
+    /// Bring the schema of the store up to date, then end.
+    ///
+    /// It may be run at any time and more than once: what is done already is passed over.
+    #[command(after_help = EXIT_CODES)]
+    Migrate {
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    /// Read the settings from this file instead of ./config.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Source {
+    fn load(&self) -> Result<Settings, ExitCode> {
+        // A value that is not Unicode becomes one that its key refuses.
+        let env = std::env::vars_os().filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        });
+        let settings = Settings::load(self.config.as_deref(), env).map_err(refuse)?;
+        logging::init(&settings.log).map_err(refuse)?;
+        Ok(settings)
+    }
+}
+
+fn main() -> ExitCode {
+    run(CommandLine::parse().command).unwrap_or_else(|code| code)
+}
+
+fn run(command: Command) -> Result<ExitCode, ExitCode> {
+    match command {
+        Command::Serve { source, bind } => {
+            let mut settings = source.load()?;
+            settings.http.bind = bind.unwrap_or(settings.http.bind);
+            Ok(serve::run(&settings))
+        }
+        Command::Migrate { source } => Ok(migrate::run(&source.load()?)),
+    }
+}
+
+fn refuse(reason: impl std::fmt::Display) -> ExitCode {
+    eprintln!("{reason}");
+    ExitCode::from(USAGE)
+}

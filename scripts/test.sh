@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# The one test command: format, lints, docs and every test.
+#
+# The tests start PostgreSQL clusters of their own, so its server binaries must be here; on Debian
+# and its relatives they are installed when they are missing, and so is a C compiler.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '%s\n' "$*" >&2; }
+
+has_postgres() {
+    local directory
+    for directory in "$(pg_config --bindir 2>/dev/null || true)" /usr/lib/postgresql/*/bin; do
+        [[ -n $directory && -x $directory/initdb && -x $directory/postgres ]] && return 0
+    done
+    command -v initdb >/dev/null && command -v postgres >/dev/null
+}
+
+as_root() {
+    if [[ $(id -u) -eq 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        say "cannot run as root, and there is no sudo: $*"
+        exit 1
+    fi
+}
+
+# Debian's package starts a cluster as soon as it is installed; the tests have no use for it.
+without_main_cluster() {
+    local conf=/etc/postgresql-common/createcluster.conf
+    [[ -e $conf ]] && return 0
+    as_root mkdir -p "$(dirname "$conf")"
+    echo 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
+}
+
+install_what_is_missing() {
+    local packages=()
+    has_postgres || packages+=(postgresql)
+    command -v cc >/dev/null || packages+=(build-essential)
+    [[ ${#packages[@]} -eq 0 ]] && return 0
+    if ! command -v apt-get >/dev/null; then
+        has_postgres || say "missing: PostgreSQL's server binaries (initdb and postgres), in PATH or by pg_config --bindir"
+        command -v cc >/dev/null || say "missing: a C compiler, as cc in PATH"
+        exit 1
+    fi
+    say "installing: ${packages[*]}"
+    without_main_cluster
+    as_root apt-get update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
+}
+
+if ! command -v cargo >/dev/null; then
+    say "missing: cargo; see https://rustup.rs"
+    exit 1
+fi
+install_what_is_missing
+
+set -x
+cargo fmt --check
+cargo clippy --locked --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+cargo test --locked --all-targets
+cargo test --locked --doc
