@@ -11,6 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::names::{AGGREGATES, keys_of, nearest_key, nearest_section};
+use super::written::{File, env_path, scalar};
 use super::{DEFAULT_FILE, ENV_PREFIX, Origin, Problem, Settings, SettingsError};
 
 pub(super) fn load(
@@ -32,6 +33,9 @@ pub(super) fn load(
     }
     draft.finish()
 }
+
+type Key<'a> = Spanned<DeString<'a>>;
+type Node<'a> = Spanned<DeValue<'a>>;
 
 /// What was read so far: every value by its key, and what is wrong.
 #[derive(Debug, Default)]
@@ -239,45 +243,6 @@ impl Draft {
             });
         }
     }
-}
-
-/// A file's name and text, for turning an offset into a line.
-struct File<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
-type Key<'a> = Spanned<DeString<'a>>;
-type Node<'a> = Spanned<DeValue<'a>>;
-
-impl File<'_> {
-    fn origin(&self, offset: usize) -> Origin {
-        let before = self.text.bytes().take(offset);
-        let line = 1 + before.filter(|byte| *byte == b'\n').count();
-        Origin::File {
-            path: self.path.to_owned(),
-            line,
-        }
-    }
-}
-
-/// The section and key in the name of a variable; only the name of a type keeps its case.
-fn env_path(rest: &str) -> Vec<String> {
-    let (section, key) = match rest.split_once("__") {
-        Some((section, key)) => (section.to_lowercase(), key),
-        None => return vec![rest.to_lowercase()],
-    };
-    match key.rsplit_once("__") {
-        Some((type_name, key)) if section == AGGREGATES => {
-            vec![section, type_name.to_owned(), key.to_lowercase()]
-        }
-        _ => vec![section, key.to_lowercase()],
-    }
-}
-
-fn scalar(text: &str) -> Option<Value> {
-    let value: Value = text.parse().ok()?;
-    (!value.is_table() && !value.is_array()).then_some(value)
 }
 
 fn unknown_key(origin: Origin, path: &[String]) -> Problem {

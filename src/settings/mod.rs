@@ -13,6 +13,7 @@ mod sections;
 mod store;
 mod store_url;
 mod value;
+mod written;
 
 use std::collections::BTreeMap;
 use std::path::Path;

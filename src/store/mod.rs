@@ -9,6 +9,7 @@
 //! the order in which commits become visible, so a reader that has seen one has seen all before it.
 
 pub mod admission;
+pub mod contract;
 mod errors;
 pub mod memory;
 pub mod postgres;

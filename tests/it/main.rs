@@ -1,1 +1,11 @@
-//! The integration tests.
+//! The integration tests: one binary, against real servers and real databases.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of the tests stop at the first surprise, as the tests do"
+)]
+
+mod layering;
+mod postgres;
+mod settings;
+mod support;

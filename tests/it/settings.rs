@@ -1,0 +1,149 @@
+//! The command line and its settings, through the real binary.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::support::scratch;
+use crate::support::server::binary;
+
+/// The binary in an empty directory, with this `config.toml` in it unless that is empty.
+fn in_directory(config: &str) -> (TempDir, Command) {
+    let directory = scratch();
+    if !config.is_empty() {
+        fs::write(directory.path().join("config.toml"), config).unwrap();
+    }
+    let mut command = binary();
+    command.current_dir(directory.path());
+    (directory, command)
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn an_unknown_key_stops_the_start_with_its_file_and_line() {
+    let (_directory, mut command) = in_directory("[http]\n# words\nbnd = \"127.0.0.1:1\"\n");
+
+    let output = command.arg("serve").output().unwrap();
+
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        errors(&output),
+        "config.toml:3: unknown key `http.bnd` (did you mean `http.bind`?)\n"
+    );
+}
+
+#[test]
+fn every_mistake_is_on_a_line_of_its_own() {
+    let (_directory, mut command) =
+        in_directory("[store]\npool = 0\n[journal]\nmax_events = \"many\"\n");
+
+    let output = command.arg("migrate").output().unwrap();
+
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        errors(&output),
+        "config.toml:2: `store.pool` must be 1 to 200, not 0\n\
+         config.toml:4: `journal.max_events` must be a whole number, 1 to 10000, not text\n"
+    );
+}
+
+#[test]
+fn a_bad_value_in_the_environment_stops_the_start_with_the_name_of_the_variable() {
+    let (_directory, mut command) = in_directory("");
+    command.env("DORMOUSE__STORE__POOL", "0");
+
+    let output = command.arg("serve").output().unwrap();
+
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        errors(&output),
+        "`DORMOUSE__STORE__POOL`: `store.pool` must be 1 to 200, not 0\n"
+    );
+}
+
+#[test]
+fn a_password_in_a_refused_url_is_not_printed() {
+    let (_directory, mut command) = in_directory("");
+    command.env("DORMOUSE__STORE__URL", "mysql://app:secret@db/app");
+
+    let output = command.arg("serve").output().unwrap();
+
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("store.url"), "{}", errors(&output));
+    assert!(!errors(&output).contains("secret"));
+}
+
+#[test]
+fn a_named_file_that_is_missing_stops_the_start() {
+    let (_directory, mut command) = in_directory("");
+
+    let output = command
+        .args(["serve", "--config", "other.toml"])
+        .output()
+        .unwrap();
+
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        errors(&output).starts_with("other.toml: cannot be read: "),
+        "{}",
+        errors(&output)
+    );
+}
+
+#[test]
+fn a_wrong_flag_is_bad_usage() {
+    for arguments in [
+        &["serve", "--port", "1"][..],
+        &["sevre"],
+        &["serve", "--bind", "here"],
+        &[],
+    ] {
+        let (_directory, mut command) = in_directory("");
+
+        let output = command.args(arguments).output().unwrap();
+
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_help_names_every_subcommand_and_the_exit_codes() {
+    for (arguments, words) in [
+        (
+            &["--help"][..],
+            &["serve", "migrate", "--version", "Examples:", "Exit codes:"][..],
+        ),
+        (&["serve", "--help"], &["--config", "--bind", "Exit codes:"]),
+        (&["migrate", "--help"], &["--config", "Exit codes:"]),
+    ] {
+        let (_directory, mut command) = in_directory("");
+
+        let output = command.args(arguments).output().unwrap();
+
+        assert_eq!(output.status.code(), Some(0));
+        let help = String::from_utf8(output.stdout).unwrap();
+        for word in words {
+            assert!(
+                help.contains(word),
+                "{arguments:?} does not say {word}:\n{help}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_version_is_the_one_of_the_crate() {
+    let (_directory, mut command) = in_directory("");
+
+    let output = command.arg("--version").output().unwrap();
+
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        concat!("dormouse ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
