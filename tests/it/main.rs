@@ -8,4 +8,5 @@
 mod layering;
 mod postgres;
 mod settings;
+mod store_postgres;
 mod support;

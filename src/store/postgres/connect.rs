@@ -26,7 +26,8 @@ const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The options of every connection that serves.
 pub(super) fn serving(url: &str, options: &PostgresOptions) -> Result<PgConnectOptions, OpenError> {
-    let limit = options.statement_timeout.as_millis();
+    // Zero would mean no limit.
+    let limit = options.statement_timeout.as_millis().max(1);
     Ok(parse(url)?.options([
         ("statement_timeout", limit.to_string()),
         // Half, so that it is known which of the two it was.
