@@ -12,6 +12,7 @@ pub mod admission;
 pub mod contract;
 mod errors;
 pub mod memory;
+pub mod postgres;
 mod records;
 mod rounds;
 pub mod sqlite;

@@ -9,4 +9,5 @@ mod layering;
 mod postgres;
 mod runtime;
 mod settings;
+mod store_postgres;
 mod support;

@@ -1,0 +1,253 @@
+//! The statement that appends: how commits become its arrays.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    iter::repeat_n,
+};
+
+use sqlx::{
+    Postgres,
+    postgres::{PgArguments, PgBindIterExt as _},
+    query::Query,
+};
+
+use super::{json_text, rows::bigint};
+use crate::{
+    domain::{Claim, CreatedBy, StreamId},
+    store::{Commit, NewEvent, admission::receipt_of},
+};
+
+/// The hot path: events only.
+const APPEND: &str = include_str!("sql/append.sql");
+const APPEND_WITH_CLAIMS_AND_RECEIPTS: &str =
+    include_str!("sql/append_with_claims_and_receipts.sql");
+
+type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+/// The one statement that stores all of these commits or none.
+pub(super) fn statement<'q>(commits: &[&Commit]) -> Statement<'q> {
+    let plain = commits.iter().all(|commit| {
+        commit.frees.is_empty() && commit.takes.is_empty() && commit.receipt.is_none()
+    });
+    let text = if plain {
+        APPEND
+    } else {
+        APPEND_WITH_CLAIMS_AND_RECEIPTS
+    };
+    let statement = bind_events(bind_heads(sqlx::query(text), commits), commits);
+    if plain {
+        return statement;
+    }
+    bind_receipts(bind_claims(statement, commits), commits)
+}
+
+/// How many events the commits have.
+pub(super) fn event_count(commits: &[&Commit]) -> u64 {
+    commits
+        .iter()
+        .map(|commit| commit.events.len() as u64)
+        .sum()
+}
+
+/// Whether a commit's stream gets no event by the statement: then no unique index guards the
+/// version that it expects.
+pub(super) fn needs_the_lock_first(commits: &[&Commit]) -> bool {
+    if commits.iter().all(|commit| !commit.events.is_empty()) {
+        return false;
+    }
+    let (eventful, eventless): (Vec<&Commit>, Vec<&Commit>) =
+        commits.iter().partition(|commit| !commit.events.is_empty());
+    let guarded: HashSet<&StreamId> = eventful.iter().map(|commit| &commit.stream).collect();
+    eventless
+        .iter()
+        .any(|commit| !guarded.contains(&commit.stream))
+}
+
+/// Each stream once, with the version that its first commit expects.
+fn bind_heads<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q> {
+    let mut seen = HashSet::with_capacity(commits.len());
+    let heads: Vec<&Commit> = commits
+        .iter()
+        .copied()
+        .filter(|commit| seen.insert(&commit.stream))
+        .collect();
+    statement
+        .bind(
+            heads
+                .iter()
+                .map(|commit| commit.stream.aggregate_type.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            heads
+                .iter()
+                .map(|commit| commit.stream.aggregate_id.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            heads
+                .iter()
+                .map(|commit| bigint(commit.expected.get()))
+                .bind_iter(),
+        )
+        .bind(bigint(event_count(commits)))
+}
+
+fn bind_events<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q> {
+    let events = || commits.iter().flat_map(|commit| &commit.events);
+    statement
+        .bind(events().map(|event| event.id.to_string()).bind_iter())
+        .bind(by_event(commits, |commit| commit.stream.aggregate_type.as_str()).bind_iter())
+        .bind(by_event(commits, |commit| commit.stream.aggregate_id.as_str()).bind_iter())
+        .bind(versions(commits).bind_iter())
+        .bind(events().map(|event| event.event_type.as_ref()).bind_iter())
+        .bind(events().map(schema_version).bind_iter())
+        .bind(
+            events()
+                .map(|event| json_text::to_stored(&event.data))
+                .bind_iter(),
+        )
+        .bind(by_event(commits, |commit| commit.occurred_at).bind_iter())
+        .bind(by_event(commits, created_by).bind_iter())
+        .bind(by_event(commits, |commit| commit.correlation_id.to_string()).bind_iter())
+        .bind(by_event(commits, causation_id).bind_iter())
+}
+
+/// What a commit says of all its events, once for each.
+fn by_event<'c, T: Clone + 'c>(
+    commits: &'c [&'c Commit],
+    value: impl Fn(&'c Commit) -> T + 'c,
+) -> impl Iterator<Item = T> + 'c {
+    commits
+        .iter()
+        .filter(|commit| !commit.events.is_empty())
+        .flat_map(move |commit| repeat_n(value(commit), commit.events.len()))
+}
+
+fn versions<'c>(commits: &'c [&'c Commit]) -> impl Iterator<Item = i64> + 'c {
+    commits.iter().flat_map(|commit| {
+        let first = commit.expected.next();
+        (0_u64..)
+            .zip(&commit.events)
+            .map(move |(index, _)| bigint(first.plus(index).get()))
+    })
+}
+
+/// A schema version as it is stored; one over two thousand million is a mistake that no
+/// upcaster will ever match, so it needs no error.
+fn schema_version(event: &NewEvent) -> i32 {
+    i32::try_from(event.schema_version).unwrap_or(i32::MAX)
+}
+
+fn created_by(commit: &Commit) -> Option<&str> {
+    commit.created_by.as_ref().map(CreatedBy::as_str)
+}
+
+fn causation_id(commit: &Commit) -> Option<String> {
+    commit.causation_id.map(|id| id.to_string())
+}
+
+/// The claims of the commits with their streams, each once: a repeat would object to itself.
+fn claims<'c>(
+    commits: &[&'c Commit],
+    of: fn(&'c Commit) -> &'c [Claim],
+) -> BTreeSet<(&'c StreamId, &'c Claim)> {
+    commits
+        .iter()
+        .flat_map(|commit| of(commit).iter().map(|claim| (&commit.stream, claim)))
+        .collect()
+}
+
+fn bind_claims<'q>(mut statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q> {
+    let freed = claims(commits, |commit| &commit.frees);
+    let taken = claims(commits, |commit| &commit.takes);
+    for claims in [freed, taken] {
+        statement = statement
+            .bind(
+                claims
+                    .iter()
+                    .map(|(stream, _)| stream.aggregate_type.as_str())
+                    .bind_iter(),
+            )
+            .bind(
+                claims
+                    .iter()
+                    .map(|(_, claim)| claim.name.as_ref())
+                    .bind_iter(),
+            )
+            .bind(
+                claims
+                    .iter()
+                    .map(|(_, claim)| claim.value.as_str())
+                    .bind_iter(),
+            )
+            .bind(
+                claims
+                    .iter()
+                    .map(|(stream, _)| stream.aggregate_id.as_str())
+                    .bind_iter(),
+            );
+    }
+    statement
+}
+
+fn bind_receipts<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q> {
+    let receipts: Vec<_> = commits
+        .iter()
+        .filter_map(|commit| {
+            let new = commit.receipt.as_ref()?;
+            Some((*commit, new, receipt_of(commit, new)))
+        })
+        .collect();
+    let streams = || receipts.iter().map(|(commit, _, _)| &commit.stream);
+    let read_as = || receipts.iter().map(|(_, _, receipt)| receipt);
+    statement
+        .bind(read_as().map(|receipt| receipt.id.to_string()).bind_iter())
+        .bind(
+            streams()
+                .map(|stream| stream.aggregate_type.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            streams()
+                .map(|stream| stream.aggregate_id.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            receipts
+                .iter()
+                .map(|(_, new, _)| new.key.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            read_as()
+                .map(|receipt| &receipt.command_hash[..])
+                .bind_iter(),
+        )
+        .bind(
+            read_as()
+                .map(|receipt| bigint(receipt.first_version.get()))
+                .bind_iter(),
+        )
+        .bind(
+            read_as()
+                .map(|receipt| i32::try_from(receipt.event_count).unwrap_or(i32::MAX))
+                .bind_iter(),
+        )
+        .bind(
+            read_as()
+                .map(|receipt| receipt.reply.as_deref().map(json_text::to_stored))
+                .bind_iter(),
+        )
+        .bind(
+            read_as()
+                .map(|receipt| receipt.correlation_id.to_string())
+                .bind_iter(),
+        )
+        .bind(
+            receipts
+                .iter()
+                .map(|(commit, _, _)| commit.occurred_at)
+                .bind_iter(),
+        )
+}

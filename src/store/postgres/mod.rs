@@ -1,0 +1,183 @@
+//! A store in PostgreSQL: any number of programs may share its database.
+//!
+//! One connection appends, so that batches follow on one another without a queue in the
+//! server; a pool of others reads. This folder and the SQLite adapter are the only ones that
+//! know sqlx. Invariants:
+//!
+//! - a batch is one statement in autocommit; it takes its positions by updating the one row of
+//!   `log_head`, which serializes all writers until their commit, so positions have no gap and
+//!   are in the order in which commits become visible;
+//! - the unique index of streams and versions is what makes two writers of a stream safe; the
+//!   look at each stream's version keeps gaps out, and tells of most conflicts early.
+
+mod connect;
+mod errors;
+mod facts;
+mod insert;
+mod json_text;
+mod reads;
+mod rows;
+mod snapshots;
+mod writer;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+pub use errors::OpenError;
+
+use self::{reads::Readers, writer::Writer};
+use super::{
+    AppendError, Commit, EventStore, NotReady, ReadError, Receipt, RecordedEvent, Recovered,
+    RecoveryRequest, StoredSnapshot, Verdict,
+};
+use crate::domain::{
+    AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
+};
+
+/// How much longer than the server's own limit an answer may take before its connection is
+/// given up: long enough for the server to undo the statement and say so.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// How a PostgreSQL database is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresOptions {
+    /// The most connections that read; one more appends.
+    pub readers: u32,
+    /// Whether to bring the schema to this program's when the store is opened.
+    pub migrate: bool,
+    /// The longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// The longest that a statement may run; half of it, the longest that it waits for a lock.
+    pub statement_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            readers: 10,
+            migrate: true,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The log and what lies beside it, in a PostgreSQL database.
+///
+/// ```no_run
+/// use dormouse::store::postgres::{PostgresOptions, PostgresStore};
+///
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// let url = "postgres://app@localhost/app";
+/// let store = PostgresStore::connect(url, PostgresOptions::default()).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct PostgresStore {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The fields know the password.
+        f.debug_struct("PostgresStore").finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    /// Opens the store at a `postgres://` URL, once it is reached and its schema is right.
+    ///
+    /// # Errors
+    /// [`OpenError::Unreachable`] where a retry may help; the others need an operator.
+    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, OpenError> {
+        if options.migrate {
+            Self::migrate(url, &options).await?;
+        }
+        let connect_options = connect::serving(url, &options)?;
+        let answer_timeout = options.statement_timeout + ANSWER_GRACE;
+        let readers = Readers::new(connect_options.clone(), &options, answer_timeout);
+        let writer = Writer::new(connect_options, options.connect_timeout, answer_timeout);
+        readers.ready().await?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Brings the schema at a `postgres://` URL to this program's. Does nothing where it is
+    /// already, and several programs may do it at once.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn migrate(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
+        connect::migrate(url, options).await
+    }
+}
+
+#[async_trait]
+impl EventStore for PostgresStore {
+    async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError> {
+        self.writer.append(batch).await
+    }
+
+    async fn events(
+        &self,
+        stream: &StreamId,
+        from: Version,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        self.readers.events(stream, from, limit).await
+    }
+
+    async fn current_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
+        self.readers.current_version(stream).await
+    }
+
+    async fn recover(
+        &self,
+        requests: Vec<RecoveryRequest>,
+        page: u32,
+    ) -> Result<Vec<Recovered>, ReadError> {
+        self.readers.recover(&requests, page).await
+    }
+
+    async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
+        self.readers.read_log(after, limit).await
+    }
+
+    async fn last_position(&self) -> Result<Position, ReadError> {
+        self.readers.last_position().await
+    }
+
+    async fn receipt(
+        &self,
+        stream: &StreamId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Receipt>, ReadError> {
+        self.readers.receipt(stream, key).await
+    }
+
+    async fn claim_holder(
+        &self,
+        aggregate_type: &AggregateType,
+        claim: &Claim,
+    ) -> Result<Option<AggregateId>, ReadError> {
+        self.readers.claim_holder(aggregate_type, claim).await
+    }
+
+    async fn save_snapshots(
+        &self,
+        snapshots: Vec<StoredSnapshot>,
+        keep: u32,
+    ) -> Result<(), ReadError> {
+        snapshots::save(&self.readers, &snapshots, keep).await
+    }
+
+    async fn ready(&self) -> Result<(), NotReady> {
+        self.readers.ready().await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,96 @@
+//! Snapshots are written: a convenience, so in two statements that need not be one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::postgres::PgBindIterExt as _;
+
+use super::{
+    errors::read_error,
+    json_text,
+    reads::{Readers, Statement},
+    rows::bigint,
+};
+use crate::store::{ReadError, StoredSnapshot};
+
+const SAVE: &str = include_str!("sql/save_snapshots.sql");
+const DROP: &str = include_str!("sql/drop_snapshots.sql");
+
+/// Saves snapshots and drops all but the newest `keep` of each of their streams.
+pub(super) async fn save(
+    readers: &Readers,
+    snapshots: &[StoredSnapshot],
+    keep: u32,
+) -> Result<(), ReadError> {
+    // Of two at the same version the last one stays, for a statement can change a row only
+    // once; and all callers change rows in the same order, so that none waits in a circle.
+    let snapshots: BTreeMap<_, &StoredSnapshot> = snapshots
+        .iter()
+        .map(|snapshot| ((&snapshot.stream, snapshot.version), snapshot))
+        .collect();
+    let snapshots: Vec<&StoredSnapshot> = snapshots.into_values().collect();
+    readers
+        .rows(|| save_statement(&snapshots))
+        .await
+        .map_err(read_error)?;
+    readers
+        .rows(|| drop_statement(&snapshots, keep))
+        .await
+        .map_err(read_error)?;
+    Ok(())
+}
+
+fn save_statement<'q>(snapshots: &[&StoredSnapshot]) -> Statement<'q> {
+    let all = || snapshots.iter();
+    sqlx::query(SAVE)
+        .bind(all().map(|snapshot| snapshot.id.to_string()).bind_iter())
+        .bind(
+            all()
+                .map(|snapshot| snapshot.stream.aggregate_type.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            all()
+                .map(|snapshot| snapshot.stream.aggregate_id.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            all()
+                .map(|snapshot| bigint(snapshot.version.get()))
+                .bind_iter(),
+        )
+        .bind(
+            all()
+                .map(|snapshot| bigint(snapshot.position.get()))
+                .bind_iter(),
+        )
+        .bind(all().map(|snapshot| snapshot.occurred_at).bind_iter())
+        .bind(
+            all()
+                .map(|snapshot| snapshot.fingerprint.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            all()
+                .map(|snapshot| json_text::to_stored(&snapshot.data))
+                .bind_iter(),
+        )
+        .bind(all().map(|snapshot| snapshot.created_at).bind_iter())
+}
+
+fn drop_statement<'q>(snapshots: &[&StoredSnapshot], keep: u32) -> Statement<'q> {
+    let streams: BTreeSet<_> = snapshots.iter().map(|snapshot| &snapshot.stream).collect();
+    sqlx::query(DROP)
+        .bind(
+            streams
+                .iter()
+                .map(|stream| stream.aggregate_type.as_str())
+                .bind_iter(),
+        )
+        .bind(
+            streams
+                .iter()
+                .map(|stream| stream.aggregate_id.as_str())
+                .bind_iter(),
+        )
+        .bind(i64::from(keep))
+}

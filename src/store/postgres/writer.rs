@@ -1,0 +1,187 @@
+//! The one connection that appends, and the life of an append on it.
+//!
+//! An append runs in a task of its own, so that a caller who goes away never cuts a statement
+//! off half way. Its connection is out of the slot while it works and comes back only when it
+//! is known to be sound: whatever else happens, the next append opens another.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, Error, Row as _,
+    postgres::{PgConnectOptions, PgConnection},
+};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{errors::Failure, facts::facts, insert};
+use crate::{
+    domain::Position,
+    store::{
+        AppendError, Commit, Verdict,
+        admission::Facts,
+        rounds::{AppendConnection, InsertError, append_in_rounds},
+    },
+};
+
+/// `synchronous_commit = off` in a server's configuration would let a crash take back what was
+/// acknowledged; the other values are the operator's to choose.
+const DURABLE: &str = "select set_config('synchronous_commit', 'on', false) \
+                       where current_setting('synchronous_commit') = 'off'";
+/// The row is locked here as it is in the append itself.
+const LOCK: &str = "select position from log_head order by position desc limit 1 for update";
+
+/// The writing side of a store. Clones share the connection.
+#[derive(Clone)]
+pub(super) struct Writer {
+    slot: Arc<Mutex<Slot>>,
+    options: PgConnectOptions,
+    connect_timeout: Duration,
+    /// The server ends a statement before this; after it the connection is given up.
+    answer_timeout: Duration,
+}
+
+enum Slot {
+    Open(Option<PgConnection>),
+    Closed,
+}
+
+impl Writer {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        connect_timeout: Duration,
+        answer_timeout: Duration,
+    ) -> Self {
+        let slot = Arc::new(Mutex::new(Slot::Open(None)));
+        Self {
+            slot,
+            options,
+            connect_timeout,
+            answer_timeout,
+        }
+    }
+
+    pub(super) async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError> {
+        let writer = self.clone();
+        let append = tokio::spawn(async move { writer.append_now(&batch).await });
+        // The task ends early only by a panic or with its runtime.
+        append
+            .await
+            .unwrap_or_else(|error| Err(AppendError::OutcomeUnknown(error.into())))
+    }
+
+    async fn append_now(&self, batch: &[Commit]) -> Result<Vec<Verdict>, AppendError> {
+        let mut slot = self.slot.lock().await;
+        let Slot::Open(idle) = &mut *slot else {
+            return Err(AppendError::Unavailable(Error::PoolClosed.into()));
+        };
+        let connection = match idle.take() {
+            Some(connection) => connection,
+            None => self
+                .connect()
+                .await
+                .map_err(|error| AppendError::Unavailable(error.into()))?,
+        };
+        let mut writing = Writing {
+            connection,
+            sound: true,
+            answer_timeout: self.answer_timeout,
+        };
+        let verdicts = append_in_rounds(&mut writing, batch).await;
+        if writing.sound {
+            *idle = Some(writing.connection);
+        }
+        verdicts
+    }
+
+    async fn connect(&self) -> Result<PgConnection, Error> {
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            sqlx::query(DURABLE).execute(&mut connection).await?;
+            Ok(connection)
+        };
+        let connected = timeout(self.connect_timeout, connecting).await;
+        connected.unwrap_or(Err(Error::PoolTimedOut))
+    }
+
+    pub(super) async fn close(&self) {
+        let slot = std::mem::replace(&mut *self.slot.lock().await, Slot::Closed);
+        if let Slot::Open(Some(connection)) = slot {
+            // Only politeness towards the server is lost where this fails or takes long.
+            let _ = timeout(self.connect_timeout, connection.close()).await;
+        }
+    }
+}
+
+/// The connection while it appends.
+struct Writing {
+    connection: PgConnection,
+    /// Whether it may append again.
+    sound: bool,
+    answer_timeout: Duration,
+}
+
+impl AppendConnection for Writing {
+    async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
+        let limit = self.answer_timeout;
+        let inserted = if insert::needs_the_lock_first(commits) {
+            in_time(limit, insert_locked(&mut self.connection, commits)).await
+        } else {
+            in_time(limit, insert_now(&mut self.connection, commits)).await
+        };
+        inserted.map_err(|error| {
+            // A refused batch leaves the connection as it was. After anything else a fresh one
+            // is worth its price: it knows no stale plan and no lost primary.
+            self.sound = matches!(Failure::of(&error), Failure::Conflict | Failure::Unstorable);
+            InsertError::from(error)
+        })
+    }
+
+    async fn facts(&mut self, commits: &[&Commit]) -> Result<Facts, AppendError> {
+        let found = timeout(self.answer_timeout, facts(&mut self.connection, commits)).await;
+        let found = found.unwrap_or_else(|late| Err(AppendError::Unavailable(late.into())));
+        self.sound = found.is_ok();
+        found
+    }
+}
+
+/// A statement without an answer in time is one whose connection broke.
+async fn in_time<T>(
+    limit: Duration,
+    statement: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(limit, statement)
+        .await
+        .unwrap_or_else(|late| Err(Error::Io(late.into())))
+}
+
+/// The position of the first event, or `RowNotFound` where a stream is at another version.
+async fn insert_now(connection: &mut PgConnection, commits: &[&Commit]) -> Result<Position, Error> {
+    let row = insert::statement(commits).fetch_one(connection).await?;
+    let head: i64 = row.try_get(0)?;
+    let head = u64::try_from(head).map_err(|error| Error::Decode(error.into()))?;
+    let first = head + 1 - insert::event_count(commits);
+    Ok(Position::new(first))
+}
+
+/// As [`insert_now`], behind the lock of all writers.
+///
+/// A statement sees the log as it was before it waited for the head's row. Where the stream
+/// gets an event that is enough, for the unique index sees what came since. A commit without
+/// events has no such guard, so its statement begins when no other writer can be at work.
+async fn insert_locked(
+    connection: &mut PgConnection,
+    commits: &[&Commit],
+) -> Result<Position, Error> {
+    sqlx::query("begin").execute(&mut *connection).await?;
+    let inserted = async {
+        sqlx::query(LOCK).execute(&mut *connection).await?;
+        let position = insert_now(&mut *connection, commits).await?;
+        sqlx::query("commit").execute(&mut *connection).await?;
+        Ok(position)
+    };
+    let inserted = inserted.await;
+    if inserted.is_err() {
+        // Where this fails too, the connection is broken, and what was begun ends with it.
+        sqlx::query("rollback").execute(&mut *connection).await?;
+    }
+    inserted
+}
