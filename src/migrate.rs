@@ -2,10 +2,28 @@
 
 use std::process::ExitCode;
 
-use dormouse::settings::Settings;
+use dormouse::{settings::Settings, store};
+use tracing::{error, info};
+
+use crate::error_chain;
 
 /// Runs the command to its end.
-pub(crate) fn run(_settings: &Settings) -> ExitCode {
-    tracing::error!("migrate is not wired yet");
-    ExitCode::FAILURE
+pub(crate) fn run(settings: &Settings) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "no thread can be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(store::migrate(&settings.store)) {
+        Ok(()) => {
+            info!(store = %settings.store.url, "the schema is up to date");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error!(store = %settings.store.url, "{}", error_chain(&error));
+            ExitCode::FAILURE
+        }
+    }
 }

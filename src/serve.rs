@@ -1,11 +1,118 @@
 //! `dormouse serve`: the server, from the open store to the last answer.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use dormouse::settings::Settings;
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    web::{self, Data},
+};
+use dormouse::{
+    http::{self, BodyLimit},
+    iam::{self, PasswordHasher, PasswordSettings},
+    runtime::Runtime,
+    settings::{IamSettings, Settings, Writers},
+    store,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::error_chain;
+
+/// Seconds that open connections get once all commands are answered: only idle ones are left.
+const CONNECTIONS_TIMEOUT_SECONDS: u64 = 1;
 
 /// Runs the command to its end.
-pub(crate) fn run(_settings: &Settings) -> ExitCode {
-    tracing::error!("serve is not wired yet");
-    ExitCode::FAILURE
+pub(crate) fn run(settings: &Settings) -> ExitCode {
+    match actix_web::rt::System::new().block_on(serve(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{}", error_chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let store = store::open(&settings.store).await?;
+    let hasher = PasswordHasher::new(password_settings(&settings.iam))?;
+    let builder = Runtime::builder(Arc::clone(&store)).settings(settings.clone());
+    let runtime = iam::register(builder, &hasher).start().await?;
+    let server = bind(settings, &runtime)?;
+    let handle = server.handle();
+    let running = actix_web::rt::spawn(server);
+    let exclusive = settings.store.writers() == Writers::Exclusive;
+    info!(store = %settings.store.url, exclusive, "ready");
+
+    until_asked_to_end().await?;
+    end(&runtime, &handle, &*store).await;
+    running.await??;
+    Ok(())
+}
+
+fn bind(settings: &Settings, runtime: &Runtime) -> Result<Server, Box<dyn std::error::Error>> {
+    let limit = BodyLimit(settings.http.body_limit);
+    let app_runtime = runtime.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::new(app_runtime.clone()))
+            .app_data(Data::new(limit))
+            .wrap(from_fn(http::close_when_ending))
+            .configure(http::configure)
+            .default_service(web::to(http::not_found))
+    })
+    .workers(settings.http.workers())
+    .disable_signals()
+    .shutdown_timeout(CONNECTIONS_TIMEOUT_SECONDS)
+    .bind(settings.http.bind)
+    .map_err(|error| format!("cannot listen on {}: {error}", settings.http.bind))?;
+    for address in server.addrs() {
+        info!("listening on http://{address}");
+    }
+    Ok(server.run())
+}
+
+fn password_settings(settings: &IamSettings) -> PasswordSettings {
+    PasswordSettings {
+        concurrency: settings.hash_concurrency(),
+        queue: settings.hash_queue,
+        memory_kib: settings.argon2_memory_kib,
+        iterations: settings.argon2_iterations,
+        parallelism: settings.argon2_parallelism,
+    }
+}
+
+async fn until_asked_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: answering what was taken"),
+        _ = interrupt.recv() => info!("SIGINT: answering what was taken; once more ends at once"),
+    }
+    // The second is for whoever does not want to wait.
+    actix_web::rt::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        warn!("asked again: ending at once");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// New commands are refused from here on; what was taken is answered before connections close.
+async fn end(runtime: &Runtime, handle: &ServerHandle, store: &dyn store::EventStore) {
+    let ended = runtime.shutdown().await;
+    handle.stop(true).await;
+    store.close().await;
+    if ended.unanswered == 0 {
+        info!("ended; everything that was taken is answered");
+    } else {
+        warn!(
+            unanswered = ended.unanswered,
+            "ended without having answered everything"
+        );
+    }
 }

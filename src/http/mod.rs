@@ -23,6 +23,7 @@
 //! secret, SQL, a path or a stack trace; nothing in a request can make a 5xx.
 
 mod commands;
+mod ending;
 mod error;
 mod health;
 mod problem;
@@ -36,6 +37,7 @@ use actix_web::{
 };
 
 pub use commands::not_found;
+pub use ending::close_when_ending;
 pub use problem::{Code, Problem};
 pub use request::BodyLimit;
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     domain::{Claim, DecodeError, InvalidName, Position, StreamId, UpcasterError, Version},
-    store::ReadError,
+    store::{NotReady, ReadError},
 };
 
 /// Why a command was not carried out.
@@ -191,6 +191,18 @@ impl RecoveryError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Store { source, .. } if source.is_retryable())
     }
+}
+
+/// Why commands cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unready {
+    /// This process is ending.
+    #[error("this process is shutting down")]
+    Ending,
+    /// The store cannot serve.
+    #[error(transparent)]
+    Store(#[from] NotReady),
 }
 
 /// Why the runtime did not start.

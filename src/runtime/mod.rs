@@ -39,7 +39,7 @@ use ulid::Ulid;
 
 pub use builder::{AggregateBuilder, RuntimeBuilder};
 pub use command::{Answer, AnsweredEvent, CommandOptions, Expected};
-pub use errors::{CommandError, RecoveryError, StartError, StateError};
+pub use errors::{CommandError, RecoveryError, StartError, StateError, Unready};
 pub use handle::{Aggregates, HistoryEvent, StateAt};
 pub use named::StateView;
 pub use prepare::PrepareContext;
@@ -50,7 +50,7 @@ use crate::{
         redact_raw,
     },
     settings::{RuntimeSettings, Writers},
-    store::{EventStore, NotReady, ReadError, RecordedEvent},
+    store::{EventStore, ReadError, RecordedEvent},
 };
 use kind::{Node, NodeParts};
 use named::NamedAggregates;
@@ -272,12 +272,12 @@ impl Runtime {
     /// Whether commands can be served: the store is reachable and migrated, and nothing is ending.
     ///
     /// # Errors
-    /// [`NotReady`] with the reason.
-    pub async fn ready(&self) -> Result<(), NotReady> {
+    /// [`Unready`] with the reason.
+    pub async fn ready(&self) -> Result<(), Unready> {
         if self.is_ending() {
-            return Err(NotReady::Ending);
+            return Err(Unready::Ending);
         }
-        self.inner.node.store.ready().await
+        Ok(self.inner.node.store.ready().await?)
     }
 
     /// Whether [`Self::shutdown`] has begun.

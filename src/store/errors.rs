@@ -54,7 +54,4 @@ pub enum NotReady {
     /// Its schema is not this program's.
     #[error("the store's schema is not this program's: {0}")]
     NotMigrated(String),
-    /// It can be reached, and this process takes no more work.
-    #[error("this process is shutting down")]
-    Ending,
 }

@@ -12,6 +12,7 @@ pub mod admission;
 pub mod contract;
 mod errors;
 pub mod memory;
+mod open;
 pub mod postgres;
 mod records;
 mod rounds;
@@ -22,6 +23,7 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 
 pub use errors::{AppendError, Cause, NotReady, ReadError};
+pub use open::{OpenError, migrate, open};
 pub use records::{
     Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered, RecoveryRequest,
     StoredSnapshot, Verdict,

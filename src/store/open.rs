@@ -1,0 +1,70 @@
+//! Opens the store that the settings name.
+
+use std::sync::Arc;
+
+use super::{
+    EventStore,
+    memory::MemoryStore,
+    postgres::{self, PostgresOptions, PostgresStore},
+    sqlite::{self, SqliteOptions, SqliteStore},
+};
+use crate::settings::{StoreKind, StoreSettings, Writers};
+
+/// Why the store that the settings name cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It is a SQLite database.
+    #[error(transparent)]
+    Sqlite(#[from] sqlite::OpenError),
+    /// It is a PostgreSQL database.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
+}
+
+/// Opens the store, and brings its schema to this program's where the settings allow it.
+///
+/// # Errors
+/// [`OpenError`], which names what is wrong and no password.
+pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn EventStore>, OpenError> {
+    let url = settings.url.expose();
+    Ok(match settings.url.kind() {
+        StoreKind::Memory => Arc::new(MemoryStore::new()),
+        StoreKind::Sqlite => Arc::new(SqliteStore::connect(url, sqlite_options(settings)).await?),
+        StoreKind::Postgres => {
+            Arc::new(PostgresStore::connect(url, postgres_options(settings)).await?)
+        }
+    })
+}
+
+/// Brings the store's schema to this program's, and does nothing where it is already.
+///
+/// # Errors
+/// As [`open`].
+pub async fn migrate(settings: &StoreSettings) -> Result<(), OpenError> {
+    let url = settings.url.expose();
+    match settings.url.kind() {
+        StoreKind::Memory => {}
+        StoreKind::Sqlite => SqliteStore::migrate(url, sqlite_options(settings)).await?,
+        StoreKind::Postgres => PostgresStore::migrate(url, &postgres_options(settings)).await?,
+    }
+    Ok(())
+}
+
+fn sqlite_options(settings: &StoreSettings) -> SqliteOptions {
+    SqliteOptions {
+        readers: settings.pool,
+        migrate: settings.migrate,
+        connect_timeout: settings.connect_timeout,
+        exclusive: settings.writers() == Writers::Exclusive,
+    }
+}
+
+const fn postgres_options(settings: &StoreSettings) -> PostgresOptions {
+    PostgresOptions {
+        readers: settings.pool,
+        migrate: settings.migrate,
+        connect_timeout: settings.connect_timeout,
+        statement_timeout: settings.statement_timeout,
+    }
+}
