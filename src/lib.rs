@@ -2,6 +2,7 @@
 
 pub mod domain;
 pub mod http;
+pub mod iam;
 pub mod runtime;
 pub mod settings;
 pub mod store;

@@ -75,8 +75,8 @@ fn bind(settings: &Settings, runtime: &Runtime) -> Result<Server, Box<dyn std::e
 
 fn password_settings(settings: &IamSettings) -> PasswordSettings {
     PasswordSettings {
-        concurrency: settings.hash_concurrency(),
-        queue: settings.hash_queue,
+        concurrency: u32::try_from(settings.hash_concurrency()).unwrap_or(u32::MAX),
+        queue: u32::try_from(settings.hash_queue).unwrap_or(u32::MAX),
         memory_kib: settings.argon2_memory_kib,
         iterations: settings.argon2_iterations,
         parallelism: settings.argon2_parallelism,

@@ -1,0 +1,41 @@
+//! The reference domain: users, roles, and how a password becomes a hash.
+//!
+//! It shows how a user of this crate writes a domain: plain types, one [`Handle`] impl for each
+//! command, and what needs I/O ([`prepare_create`], [`prepare_password`]) done before the
+//! command is sent. It knows `domain` and nothing else of the crate.
+//!
+//! Invariants: what a caller sends is checked when it is read, so an aggregate only meets
+//! well-formed commands; events and states hold plain text, so that what was stored under an
+//! older rule stays readable; no password and no hash of one is ever shown.
+//!
+//! [`Handle`]: crate::domain::Handle
+
+mod passwords;
+mod patch;
+mod prepare;
+mod register;
+mod role;
+mod status;
+mod text;
+mod user;
+
+pub use passwords::{
+    HashError, InvalidPasswordSettings, Password, PasswordHasher, PasswordSettings, Salt,
+};
+pub use patch::Patch;
+pub use prepare::{prepare_create, prepare_password};
+pub use register::register;
+pub use role::{
+    AssignPermissions, CreateRole, DeleteRole, Grant, Permission, Role, RoleCreated, RoleDetails,
+    RoleError, RoleEvent, RolePermissionsAssigned, RoleUpdated, UpdateRole,
+};
+pub use status::Status;
+pub use text::{
+    Avatar, Description, Domain, Email, NickName, ParentRole, PermissionPart, PhoneNumber,
+    RoleCode, RoleId, RoleName, Username,
+};
+pub use user::{
+    AssignRoles, ChangePassword, CreateUser, DeleteUser, RegisterUser, ReplacePassword, UpdateUser,
+    User, UserCreated, UserError, UserEvent, UserPasswordChanged, UserProfile, UserRolesAssigned,
+    UserUpdated,
+};

@@ -1,0 +1,104 @@
+//! What can have happened to a role. The texts are plain: a fact is not validated again.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CreateRole, Grant};
+use crate::{
+    domain::{Event, EventType},
+    iam::{Patch, Status},
+};
+
+/// What happened to a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoleEvent {
+    /// It was created.
+    #[serde(rename = "RoleCreatedEvent")]
+    Created(RoleCreated),
+    /// Its details were changed.
+    #[serde(rename = "RoleUpdatedEvent")]
+    Updated(RoleUpdated),
+    /// It gives other permissions.
+    #[serde(rename = "RolePermissionsAssignedEvent")]
+    PermissionsAssigned(RolePermissionsAssigned),
+    /// It was deleted.
+    #[serde(rename = "RoleDeletedEvent")]
+    Deleted,
+}
+
+impl Event for RoleEvent {
+    const TYPES: &'static [EventType] = &[
+        EventType::new("RoleCreatedEvent", 1),
+        EventType::new("RoleUpdatedEvent", 1),
+        EventType::new("RolePermissionsAssignedEvent", 1),
+        EventType::new("RoleDeletedEvent", 1),
+    ];
+}
+
+/// A role was created: enabled and without permissions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleCreated {
+    /// The name programs know the role by.
+    pub code: String,
+    /// What the role is called.
+    pub name: String,
+    /// What the role is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The role above it; `0` where there is none.
+    pub pid: String,
+    /// Whether the role may be used.
+    #[serde(default)]
+    pub status: Status,
+}
+
+impl From<&CreateRole> for RoleCreated {
+    fn from(command: &CreateRole) -> Self {
+        let pid = command.pid.clone().map(Into::into);
+        Self {
+            code: command.code.clone().into(),
+            name: command.name.clone().into(),
+            description: command.description.clone().map(Into::into),
+            pid: pid.unwrap_or_else(|| "0".to_owned()),
+            status: Status::Enabled,
+        }
+    }
+}
+
+/// A role's details were changed: what is absent stayed, what is `null` was cleared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleUpdated {
+    /// What the role is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the role is for.
+    #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    pub description: Patch<String>,
+    /// Whether the role may be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+}
+
+/// A role gives these permissions and no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolePermissionsAssigned {
+    /// The permissions, each once, sorted.
+    pub permissions: Vec<Permission>,
+}
+
+/// What a role permits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Permission {
+    /// On what.
+    pub resource: String,
+    /// To do what.
+    pub action: String,
+}
+
+impl From<&Grant> for Permission {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            resource: grant.resource.clone().into(),
+            action: grant.action.clone().into(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What can have happened to a user. The texts are plain: a fact is not validated again.
+
+use serde::{Deserialize, Serialize};
+
+use super::RegisterUser;
+use crate::{
+    domain::{Event, EventType, Secret},
+    iam::{Patch, Status},
+};
+
+/// What happened to a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserEvent {
+    /// It was created.
+    #[serde(rename = "UserCreatedEvent")]
+    Created(UserCreated),
+    /// Its profile was changed.
+    #[serde(rename = "UserUpdatedEvent")]
+    Updated(UserUpdated),
+    /// It has another password.
+    #[serde(rename = "UserPasswordChangedEvent")]
+    PasswordChanged(UserPasswordChanged),
+    /// It has other roles.
+    #[serde(rename = "UserRolesAssignedEvent")]
+    RolesAssigned(UserRolesAssigned),
+    /// It was deleted.
+    #[serde(rename = "UserDeletedEvent")]
+    Deleted,
+}
+
+impl Event for UserEvent {
+    const TYPES: &'static [EventType] = &[
+        EventType::new("UserCreatedEvent", 1),
+        EventType::new("UserUpdatedEvent", 1),
+        EventType::new("UserPasswordChangedEvent", 1),
+        EventType::new("UserRolesAssignedEvent", 1),
+        EventType::new("UserDeletedEvent", 1),
+    ];
+}
+
+/// A user was created: enabled and without roles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserCreated {
+    /// The name to sign in with.
+    pub username: String,
+    /// The hash of the password, a PHC string.
+    pub password_hash: Secret<String>,
+    /// The organisation the user belongs to.
+    pub domain: String,
+    /// What the user is called.
+    pub nick_name: String,
+    /// The email address.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// The phone number.
+    #[serde(default)]
+    pub phone_number: Option<String>,
+    /// Where the picture is.
+    #[serde(default)]
+    pub avatar: Option<String>,
+    /// Whether the user may sign in.
+    #[serde(default)]
+    pub status: Status,
+}
+
+impl From<&RegisterUser> for UserCreated {
+    fn from(command: &RegisterUser) -> Self {
+        Self {
+            username: command.username.clone().into(),
+            password_hash: command.password_hash.clone(),
+            domain: command.domain.clone().into(),
+            nick_name: command.nick_name.clone().into(),
+            email: command.email.clone().map(Into::into),
+            phone_number: command.phone_number.clone().map(Into::into),
+            avatar: command.avatar.clone().map(Into::into),
+            status: Status::Enabled,
+        }
+    }
+}
+
+/// A user's profile was changed: what is absent stayed, what is `null` was cleared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserUpdated {
+    /// What the user is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nick_name: Option<String>,
+    /// The email address.
+    #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    pub email: Patch<String>,
+    /// The phone number.
+    #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    pub phone_number: Patch<String>,
+    /// Where the picture is.
+    #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    pub avatar: Patch<String>,
+    /// Whether the user may sign in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+}
+
+/// A user has another password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPasswordChanged {
+    /// The hash of the password, a PHC string.
+    pub password_hash: Secret<String>,
+}
+
+/// A user has these roles and no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRolesAssigned {
+    /// The roles, each once, sorted.
+    pub role_ids: Vec<String>,
+}
