@@ -90,11 +90,14 @@ impl<A: Aggregate> Handler<Wake<A>> for Registry<A> {
     type Result = MessageResult<Wake<A>>;
 
     fn handle(&mut self, wake: Wake<A>, _: &mut Context<Self>) -> Self::Result {
-        if let Some(live) = self.kind.find(&wake.id)
-            && !live.slot.is_closed()
-            && live.actor.connected()
-        {
-            return MessageResult(live);
+        if let Some(live) = self.kind.find(&wake.id) {
+            if !live.slot.is_closed() && live.actor.connected() {
+                return MessageResult(live);
+            }
+            // An actor that ended without closing its slot met a bug; another takes its place.
+            if live.slot.abandon() {
+                self.kind.forget(&wake.id, &live.slot);
+            }
         }
         let live = self.wake(wake.id);
         let node = &self.kind.node;

@@ -1,5 +1,7 @@
 //! Settle: what became of the commits that were handed over, and the answers that follow.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use actix::{Context, Handler};
 use tracing::error;
 
@@ -169,8 +171,8 @@ impl<A: Aggregate> AggregateActor<A> {
             return;
         }
         settled.snapshot_version = settled.version;
-        match settled.state.to_snapshot() {
-            Ok(data) => {
+        match catch_unwind(AssertUnwindSafe(|| settled.state.to_snapshot())) {
+            Ok(Ok(data)) => {
                 let node = &self.kind.node;
                 let snapshot = StoredSnapshot {
                     id: node.ids.next(),
@@ -185,7 +187,8 @@ impl<A: Aggregate> AggregateActor<A> {
                 node.snapshots
                     .save(snapshot, self.kind.settings.snapshots_kept);
             }
-            Err(error) => error!(stream = %self.stream, %error, "a state cannot be serialized"),
+            Ok(Err(error)) => error!(stream = %self.stream, %error, "a state cannot be serialized"),
+            Err(_) => error!(stream = %self.stream, "serializing a state panicked"),
         }
     }
 }
