@@ -6,3 +6,4 @@ pub mod iam;
 pub mod runtime;
 pub mod settings;
 pub mod store;
+pub mod testing;

@@ -10,6 +10,7 @@
 //!
 //! [`Handle`]: crate::domain::Handle
 
+mod password;
 mod passwords;
 mod patch;
 mod prepare;
@@ -19,9 +20,8 @@ mod status;
 mod text;
 mod user;
 
-pub use passwords::{
-    HashError, InvalidPasswordSettings, Password, PasswordHasher, PasswordSettings, Salt,
-};
+pub use password::{Password, Salt};
+pub use passwords::{HashError, InvalidPasswordSettings, PasswordHasher, PasswordSettings};
 pub use patch::Patch;
 pub use prepare::{prepare_create, prepare_password};
 pub use register::register;

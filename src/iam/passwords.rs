@@ -1,147 +1,18 @@
-//! Passwords: read, hashed with Argon2id, and forgotten.
+//! Passwords become hashes: Argon2id, in turn.
 //!
 //! Hashing is slow by design, so it runs on blocking threads, a bounded number at once and a
 //! bounded number waiting; what comes beyond is refused, not queued.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordVerifier as _,
     password_hash::{self, PasswordHasher as _, phc::PasswordHash},
 };
-use serde::{Deserialize, Deserializer, de};
-use sha2::{Digest as _, Sha256};
 use tokio::{sync::Semaphore, task::JoinError};
-use zeroize::Zeroizing;
 
-use crate::domain::{IdempotencyKey, InvalidName, Secret, StreamId};
-
-/// A password as it was sent: 1 to 1024 bytes of UTF-8.
-///
-/// The domain sets no smaller length, because how good a password must be is a policy of the
-/// service in front. It cannot be serialized, `Debug` hides it, no error repeats it, and its
-/// memory is wiped when it is dropped.
-#[derive(Clone)]
-pub struct Password(Zeroizing<String>);
-
-impl Password {
-    /// A checked password.
-    ///
-    /// # Errors
-    /// [`InvalidName`] unless it is 1 to 1024 bytes.
-    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidName> {
-        let text = Zeroizing::new(text.into());
-        if (1..=1024).contains(&text.len()) {
-            return Ok(Self(text));
-        }
-        Err(InvalidName {
-            what: "a password",
-            rule: "1 to 1024 bytes",
-        })
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(hidden)")
-    }
-}
-
-impl<'de> Deserialize<'de> for Password {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // `any` and not `string`: of a number where text should be, serde's own error tells the
-        // value, and a password of digits is sent as a number by mistake.
-        deserializer.deserialize_any(PasswordVisitor)
-    }
-}
-
-struct PasswordVisitor;
-
-fn not_text<T, E: de::Error>() -> Result<T, E> {
-    Err(E::custom("a password must be text"))
-}
-
-impl<'de> de::Visitor<'de> for PasswordVisitor {
-    type Value = Password;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a password")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Password, E> {
-        Password::parse(text).map_err(E::custom)
-    }
-
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Password, E> {
-        Password::parse(text).map_err(E::custom)
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Password, E> {
-        not_text()
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Password, E> {
-        not_text()
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Password, E> {
-        not_text()
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Password, E> {
-        not_text()
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Password, E> {
-        not_text()
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<Password, A::Error> {
-        not_text()
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, _: A) -> Result<Password, A::Error> {
-        not_text()
-    }
-}
-
-/// What makes the hashes of equal passwords differ: 16 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Salt([u8; 16]);
-
-impl Salt {
-    /// A salt of the operating system's randomness.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(rand::random())
-    }
-
-    /// The salt of a command that may be sent again under its idempotency key.
-    ///
-    /// A receipt keeps a hash of the command as it was handled, and a retry must match it. That
-    /// hash must not be made of the password itself: it is a fast one, and whoever reads the
-    /// database could try passwords against it. So it is made of the prepared command, with the
-    /// slow hash in it, and a retry must come to the same slow hash: it needs the same salt. A
-    /// salt has to be unique, not secret, and stream and key are.
-    #[must_use]
-    pub fn derived(stream: &StreamId, key: &IdempotencyKey) -> Self {
-        let mut hasher = Sha256::new();
-        hasher.update(b"dormouse/password-salt/v1");
-        let parts = [
-            stream.aggregate_type.as_str(),
-            stream.aggregate_id.as_str(),
-            key.as_str(),
-        ];
-        for part in parts {
-            // The length first, so that no two lists of parts are the same bytes.
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-        let mut salt = [0; 16];
-        salt.copy_from_slice(&hasher.finalize()[..16]);
-        Self(salt)
-    }
-}
+use super::{Password, Salt};
+use crate::domain::Secret;
 
 /// What hashing may cost, for each password and altogether.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -298,7 +169,7 @@ fn hash(
     password: &Password,
     salt: Salt,
 ) -> Result<Secret<String>, password_hash::Error> {
-    let hash = argon2id(params).hash_password_with_salt(password.0.as_bytes(), &salt.0)?;
+    let hash = argon2id(params).hash_password_with_salt(password.as_bytes(), salt.as_bytes())?;
     Ok(Secret::new(hash.to_string()))
 }
 
@@ -308,9 +179,132 @@ fn verify(
     hash: &Secret<String>,
 ) -> Result<bool, password_hash::Error> {
     let hash = PasswordHash::new(hash.expose())?;
-    match argon2id(params).verify_password(password.0.as_bytes(), &hash) {
+    match argon2id(params).verify_password(password.as_bytes(), &hash) {
         Ok(()) => Ok(true),
         Err(password_hash::Error::PasswordInvalid) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const CHEAP: PasswordSettings = PasswordSettings {
+        concurrency: 1,
+        queue: 1,
+        memory_kib: 8,
+        iterations: 1,
+        parallelism: 1,
+    };
+
+    fn password(text: &str) -> Password {
+        Password::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_argon2id_and_knows_its_password() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+
+        let hash = hasher
+            .hash(password("right"), Salt::random())
+            .await
+            .unwrap();
+
+        let costs = "$argon2id$v=19$m=8,t=1,p=1$";
+        assert!(hash.expose().starts_with(costs), "{}", hash.expose());
+        assert!(hasher.verify(password("right"), &hash).await.unwrap());
+        assert!(!hasher.verify(password("wrong"), &hash).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_same_salt_gives_the_same_hash_and_another_another() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let salt = Salt::random();
+
+        let first = hasher.hash(password("a"), salt).await.unwrap();
+        let second = hasher.hash(password("a"), salt).await.unwrap();
+        let other = hasher.hash(password("a"), Salt::random()).await.unwrap();
+
+        assert_eq!(first, second);
+        assert_ne!(first, other);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_hash_fails_and_is_not_repeated() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let no_hash = Secret::new("7361".to_owned());
+
+        let error = hasher.verify(password("a"), &no_hash).await.unwrap_err();
+
+        assert!(matches!(error, HashError::Failed(_)));
+        assert!(!format!("{error} {error:?}").contains("7361"));
+    }
+
+    #[tokio::test]
+    async fn what_comes_beyond_the_queue_is_busy_at_once() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let hashing = tokio::spawn({
+            let hasher = hasher.clone();
+            async move { hasher.in_turn(move || released.recv()).await }
+        });
+        let waiting = tokio::spawn({
+            let hasher = hasher.clone();
+            async move { hasher.hash(password("a"), Salt::random()).await }
+        });
+        // One thread runs the tasks in turn, and each runs until it waits.
+        tokio::task::yield_now().await;
+
+        let beyond = hasher.hash(password("b"), Salt::random()).await;
+        release.send(()).unwrap();
+
+        assert!(matches!(beyond, Err(HashError::Busy)));
+        assert!(hashing.await.unwrap().unwrap().is_ok());
+        assert!(waiting.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_waiter_gives_its_place_back_and_a_dropped_caller_when_the_thread_is_done() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let mut hashing = Box::pin(hasher.in_turn(move || released.recv()));
+        assert!(futures_util::poll!(&mut hashing).is_pending());
+        let mut waiting = Box::pin(hasher.hash(password("a"), Salt::random()));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+
+        drop(waiting);
+        let freed = hasher.inner.places.available_permits();
+        drop(hashing);
+        let busy = hasher.inner.turns.available_permits();
+        release.send(()).unwrap();
+        let next = hasher.hash(password("b"), Salt::random()).await;
+
+        assert_eq!((freed, busy), (1, 0));
+        assert!(next.is_ok());
+    }
+
+    #[test]
+    fn settings_under_which_nothing_can_be_hashed_are_refused() {
+        let nothing = PasswordSettings {
+            concurrency: 0,
+            ..CHEAP
+        };
+        let too_little = PasswordSettings {
+            memory_kib: 7,
+            ..CHEAP
+        };
+
+        assert!(matches!(
+            PasswordHasher::new(nothing),
+            Err(InvalidPasswordSettings::NoConcurrency)
+        ));
+        assert!(matches!(
+            PasswordHasher::new(too_little),
+            Err(InvalidPasswordSettings::Costs(_))
+        ));
+        assert!(PasswordHasher::new(PasswordSettings::default()).is_ok());
     }
 }

@@ -83,9 +83,9 @@ where
 }
 
 /// What is left of a wanted value where the field has this one already.
-pub(super) fn changed<T: PartialEq + ?Sized>(wanted: Option<&T>, current: &T) -> Option<T::Owned>
+pub(super) fn changed<T>(wanted: Option<&T>, current: &T) -> Option<T::Owned>
 where
-    T: ToOwned,
+    T: PartialEq + ToOwned + ?Sized,
 {
     let wanted = wanted?;
     (wanted != current).then(|| wanted.to_owned())

@@ -1,0 +1,14 @@
+//! What tests of aggregates and of code on top of a store are made with.
+//!
+//! [`given`] tests an aggregate without a runtime, [`ManualClock`] tells the time a test wants,
+//! and [`FaultyStore`] fails where a script says so. Knows `domain` and `store`, nothing else.
+
+mod faulty_store;
+mod gate;
+mod given_when_then;
+mod manual_clock;
+
+pub use faulty_store::{Calls, Fault, FaultyStore, Operation};
+pub use gate::Gate;
+pub use given_when_then::{Given, Outcome, given};
+pub use manual_clock::ManualClock;
