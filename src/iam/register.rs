@@ -22,7 +22,7 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
         let hasher = creating.clone();
         async move {
             let prepared = prepare_create(&hasher, command, salt(&ctx)).await;
-            prepared.map_err(unhashed)
+            prepared.map_err(|error| unhashed(&error))
         }
     })
     .prepared_command::<ChangePassword, ReplacePassword, _, _>(
@@ -31,7 +31,7 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
             let hasher = changing.clone();
             async move {
                 let prepared = prepare_password(&hasher, command, salt(&ctx)).await;
-                prepared.map_err(unhashed)
+                prepared.map_err(|error| unhashed(&error))
             }
         },
     )
@@ -55,7 +55,7 @@ fn salt(ctx: &PrepareContext) -> Salt {
     }
 }
 
-fn unhashed(error: HashError) -> CommandError {
+fn unhashed(error: &HashError) -> CommandError {
     match error {
         HashError::Busy => CommandError::Overloaded {
             what: "the hashing of passwords",
