@@ -53,8 +53,8 @@ pub trait Fixture: Send + Sync {
 
 /// Writes a module of tests, one for each promise of the contract.
 ///
-/// The first argument names the module; the second is an `async fn` without parameters that
-/// makes a fresh [`Fixture`](crate::store::contract::Fixture). Needs tokio's `macros` and
+/// The first argument names the module; the second is a function without parameters whose future
+/// is a fresh [`Fixture`](crate::store::contract::Fixture). Needs tokio's `macros` and
 /// `rt-multi-thread` in the calling crate.
 ///
 /// ```
@@ -287,24 +287,4 @@ async fn whole_log(store: &dyn EventStore) -> Vec<RecordedEvent> {
 fn event_ids(commits: &[Commit]) -> Vec<EventId> {
     let events = commits.iter().flat_map(|commit| &commit.events);
     events.map(|event| event.id).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::memory::MemoryStore;
-
-    struct Memory(MemoryStore);
-
-    impl Fixture for Memory {
-        async fn open(&self) -> Arc<dyn EventStore> {
-            Arc::new(self.0.clone())
-        }
-    }
-
-    async fn memory() -> Memory {
-        Memory(MemoryStore::new())
-    }
-
-    crate::store_contract!(memory_keeps, memory);
 }

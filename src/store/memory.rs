@@ -247,3 +247,19 @@ impl EventStore for MemoryStore {
 
     async fn close(&self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+    use crate::store::contract::Fixture;
+
+    impl Fixture for MemoryStore {
+        async fn open(&self) -> Arc<dyn EventStore> {
+            Arc::new(self.clone())
+        }
+    }
+
+    crate::store_contract!(memory_keeps, || ready(MemoryStore::new()));
+}

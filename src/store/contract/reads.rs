@@ -1,7 +1,5 @@
 //! What is stored is what is read.
 
-use std::fmt::Debug;
-
 use serde_json::Value;
 
 use super::{Fixture, append, claim, commit, fresh_id, key, positions, raw, receipt, stream};
@@ -171,10 +169,6 @@ pub async fn a_page_of_the_log_ends_where_its_limit_says(fixture: &impl Fixture)
     }
 }
 
-fn same<T: PartialEq + Debug>(left: T, right: T, text: &str) {
-    assert_eq!(left, right, "with {text:?}");
-}
-
 /// Any text, NUL and what lies beyond the basic plane included, survives in data and reply,
 /// and any without control characters in `created_by` and claims.
 pub async fn any_text_comes_back_as_it_was(fixture: &impl Fixture) {
@@ -206,11 +200,12 @@ pub async fn any_text_comes_back_as_it_was(fixture: &impl Fixture) {
         assert_recorded(&events[0], &with_text, 0);
         let found = store.receipt(&one, &key("key")).await.expect("an answer");
         let reply = found.and_then(|found| found.reply).expect("a reply");
-        same(value(reply.get()), value(&json), text);
+        assert_eq!(value(reply.get()), value(&json), "with {text:?}");
         let holder = store
             .claim_holder(&one.aggregate_type, &claim(&plain))
             .await;
-        same(holder.expect("an answer"), Some(one.aggregate_id), text);
+        let holder = holder.expect("an answer");
+        assert_eq!(holder, Some(one.aggregate_id), "with {text:?}");
     }
 }
 

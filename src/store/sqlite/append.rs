@@ -12,7 +12,7 @@ use super::{
     writer::WriteConnection,
 };
 use crate::{
-    domain::{Claim, Position, StreamId, Version},
+    domain::{Claim, CreatedBy, Position, StreamId, Version},
     store::{
         AppendError, Commit, NewEvent, NewReceipt, Verdict,
         admission::Facts,
@@ -118,7 +118,7 @@ impl WriteConnection {
                     .bind(&*row.event.event_type)
                     .bind(i64::from(row.event.schema_version))
                     .bind(commit.occurred_at.timestamp_micros())
-                    .bind(commit.created_by.as_ref().map(|by| by.as_str()))
+                    .bind(commit.created_by.as_ref().map(CreatedBy::as_str))
                     .bind(commit.correlation_id.to_string())
                     .bind(commit.causation_id.map(|id| id.to_string()))
                     .bind(row.event.data.get());

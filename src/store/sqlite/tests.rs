@@ -40,11 +40,7 @@ impl Fixture for Database {
     }
 }
 
-async fn database() -> Database {
-    Database::new()
-}
-
-crate::store_contract!(sqlite_keeps, database);
+crate::store_contract!(sqlite_keeps, || std::future::ready(Database::new()));
 
 fn not_migrating() -> SqliteOptions {
     SqliteOptions {
