@@ -183,11 +183,12 @@ mod tests {
     }
 
     fn error(body: &str) -> String {
-        match read::<Sample>(body.as_bytes()).unwrap_err() {
-            CommandError::Invalid(message) => format!("invalid: {message}"),
-            CommandError::InvalidJson(_) => "no json".to_owned(),
-            other => format!("{other:?}"),
+        let error = read::<Sample>(body.as_bytes()).unwrap_err();
+        if let CommandError::Invalid(message) = error {
+            return format!("invalid: {message}");
         }
+        assert!(matches!(error, CommandError::InvalidJson(_)), "{error:?}");
+        "no json".to_owned()
     }
 
     #[test]
