@@ -2,15 +2,16 @@
 -- exact, and they sort. Ids are ULIDs as text. Every index costs every append, so there are
 -- no more than uniqueness needs.
 
--- A rowid table: events are added at its end, and the indexes hold rowids instead of copies of
--- the id. The data is the last column, so that nothing else is read past a large one.
+-- The position is the rowid: events are added at the table's end and need no index of positions,
+-- and the log's last position is the largest rowid. SQLite has one writer at a time, so an insert
+-- that leaves the position out gets the next one, in the order of commits and without a gap.
+-- The data is the last column, so that nothing else is read past a large one.
 create table domain_events (
-    id text not null primary key,
+    position integer primary key,
+    id text not null unique,
     aggregate_type text not null,
     aggregate_id text not null,
     version integer not null,
-    -- Null where another program wrote the event and no position is given to it yet.
-    position integer unique,
     event_type text not null,
     schema_version integer not null,
     occurred_at integer not null,
@@ -20,13 +21,6 @@ create table domain_events (
     event_data text not null,
     unique (aggregate_type, aggregate_id, version)
 ) strict;
-
--- The position of the log's last event, in its one row.
-create table log_head (
-    id integer primary key check (id = 1),
-    position integer not null
-) strict;
-insert into log_head (id, position) values (1, 0);
 
 create table aggregate_snapshots (
     id text not null,

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Shared,
     errors::{append_error, insert_error},
+    reads::LAST_POSITION,
     rows::{MAX_ROWS, RowStatements, integer},
     writer::WriteConnection,
 };
@@ -61,7 +62,7 @@ impl AppendConnection for WriteConnection {
 
 impl WriteConnection {
     async fn write(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
-        let first = self.take_positions(commits).await?;
+        let first = self.next_position().await?;
         self.check_heads(commits).await?;
         self.insert_events(commits, first).await?;
         self.free_claims(commits).await?;
@@ -70,16 +71,14 @@ impl WriteConnection {
         Ok(first)
     }
 
-    async fn take_positions(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
-        let count: usize = commits.iter().map(|commit| commit.events.len()).sum();
-        let sql = "update log_head set position = position + ?1 where id = 1 \
-            returning position - ?1 + 1";
-        let first: i64 = sqlx::query_scalar(sql)
-            .bind(integer(count as u64))
+    /// The position of the first event: the transaction holds the write lock, so nobody else
+    /// can take it.
+    async fn next_position(&mut self) -> Result<Position, InsertError> {
+        let last: i64 = sqlx::query_scalar(LAST_POSITION)
             .fetch_one(&mut self.inner)
             .await
             .map_err(insert_error)?;
-        Ok(Position::new(u64::try_from(first).unwrap_or_default()))
+        Ok(Position::new(u64::try_from(last).unwrap_or_default()).next())
     }
 
     async fn check_heads(&mut self, commits: &[&Commit]) -> Result<(), InsertError> {

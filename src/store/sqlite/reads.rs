@@ -106,10 +106,13 @@ pub(super) async fn read_log(
     Ok(events)
 }
 
+/// Zero where the log is empty; one look at the end of the table.
+pub(super) const LAST_POSITION: &str = "select coalesce(max(position), 0) from domain_events";
+
 pub(super) async fn last_position(
     connection: &mut SqliteConnection,
 ) -> Result<Position, ReadError> {
-    let position: i64 = sqlx::query_scalar("select position from log_head where id = 1")
+    let position: i64 = sqlx::query_scalar(LAST_POSITION)
         .fetch_one(connection)
         .await
         .map_err(read_error)?;
