@@ -157,7 +157,9 @@ async fn open_file(
         .clone()
         .create_if_missing(options.migrate)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("cache_size", WRITER_CACHE);
+        .pragma("cache_size", WRITER_CACHE)
+        // What a statement needs to undo itself goes to memory, not to a file.
+        .pragma("temp_store", "memory");
     let mut connection = to_write
         .connect()
         .await
