@@ -54,7 +54,7 @@ pub trait Fixture: Send + Sync {
 /// Writes a module of tests, one for each promise of the contract.
 ///
 /// The first argument names the module; the second is a function without parameters whose future
-/// is a fresh [`Fixture`](crate::store::contract::Fixture). Needs tokio's `macros` and
+/// is a fresh [`Fixture`]. Needs tokio's `macros` and
 /// `rt-multi-thread` in the calling crate.
 ///
 /// ```

@@ -31,8 +31,9 @@ pub(super) trait AppendConnection: Send {
     /// first event (of what would be the first event, where there is none).
     ///
     /// It must object with [`InsertError::Conflict`] unless each stream is at the version its
-    /// first commit here expects, and no claim taken, key or event id is stored already. The
-    /// commits are such as [`one_statement`] allows.
+    /// first commit here expects, no claim taken is held by another aggregate (its own it may
+    /// take again), and no key or event id is stored already. The commits are such as
+    /// [`one_statement`] allows.
     fn insert(
         &mut self,
         commits: &[&Commit],

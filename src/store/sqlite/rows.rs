@@ -6,8 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use crate::store::ReadError;
 
-/// The most rows in one statement. A prototype wrote twice as many events a second with 32 rows
-/// a statement as with one, and hardly more with 128.
+/// The most rows in one statement: enough that handing a statement over to the connection's
+/// thread costs little for each row, few enough that each number of rows stays prepared.
 pub(super) const MAX_ROWS: usize = 32;
 
 /// One statement for each number of rows up to [`MAX_ROWS`]: texts made once, and the same each
