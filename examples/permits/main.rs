@@ -14,6 +14,7 @@ mod report;
 use std::{
     collections::BTreeSet,
     error::Error,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -86,7 +87,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let (settings, _temporary) = settings(options.store)?;
 
     let node = Node::start(&settings).await?;
-    println!("{:<10}{}", "store", settings.store.url);
+    say(&format!("{:<10}{}\n", "store", settings.store.url))?;
     let progress = progress(steps.len())?;
     let replayed = replay(&node.cases, steps, options.callers, &progress).await;
     progress.finish_and_clear();
@@ -100,15 +101,20 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let history = node.history(&shown).await?;
     node.stop().await?;
 
-    print!(
-        "{}",
-        report::figures(&replayed, options.callers, &after, &log)
-    );
-    print!("{}", report::recovered(&before, &after)?);
+    say(&report::figures(&replayed, options.callers, &after, &log))?;
+    say(&report::recovered(&before, &after)?)?;
     if let Some(at) = after.get(&shown) {
-        print!("\n{}", report::history(&shown, at, &history));
+        say(&format!("\n{}", report::history(&shown, at, &history)))?;
     }
     Ok(())
+}
+
+/// Prints text; a reader who has seen enough, such as `head`, is no failure.
+fn say(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// The case whose history is printed.
