@@ -31,7 +31,7 @@ mod reads;
 mod request;
 
 use actix_web::{
-    HttpRequest,
+    HttpRequest, guard,
     http::Method,
     web::{self, Data, ServiceConfig},
 };
@@ -63,6 +63,12 @@ pub fn configure(config: &mut ServiceConfig) {
         )
         .service(
             web::scope("/v1")
+                // An aggregate may have the id `commands`; the next route would take its events.
+                .service(
+                    web::resource("/aggregates/{type}/{id:commands}/events")
+                        .guard(guard::Any(guard::Get()).or(guard::Head()))
+                        .to(reads::events),
+                )
                 .service(
                     web::resource("/aggregates/{type}/commands/{command}")
                         .route(web::post().to(commands::on_new_aggregate))

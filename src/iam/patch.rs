@@ -1,6 +1,6 @@
 //! What an update does to one field.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IntoDeserializer as _};
 
 /// What an update does to a field that may be empty: in JSON, absent leaves it as it is and
 /// `null` clears it.
@@ -80,6 +80,17 @@ where
         )),
         value @ Some(_) => Ok(value),
     }
+}
+
+/// The same for one of some names, which must be text: serde would also take `{"NAME": null}`.
+pub(super) fn named<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let name: Option<String> = not_null(deserializer)?;
+    name.map(|name| T::deserialize(name.into_deserializer()))
+        .transpose()
 }
 
 /// What is left of a wanted value where the field has this one already.

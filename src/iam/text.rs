@@ -4,9 +4,9 @@
 //! telephone number); they keep out what no reader of it could show or compare. Lengths are in
 //! characters, as Unicode counts them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt, marker::PhantomData};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::domain::{AggregateId, InvalidName};
 
@@ -184,11 +184,42 @@ where
 {
     let set = BTreeSet::deserialize(deserializer)?;
     if set.len() > MAX_ELEMENTS {
-        return Err(serde::de::Error::custom(
-            "it must have 1000 elements at most",
-        ));
+        return Err(de::Error::custom("it must have 1000 elements at most"));
     }
     Ok(set)
+}
+
+/// The same of structs, each of which must be an object: serde would also take `["a", "b"]`.
+pub(super) fn small_set_of_objects<'de, D, T>(deserializer: D) -> Result<BTreeSet<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Ord,
+{
+    let set: BTreeSet<Object<T>> = small_set(deserializer)?;
+    Ok(set.into_iter().map(|Object(element)| element).collect())
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> de::Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: de::MapAccess<'de>>(self, map: M) -> Result<Object<T>, M::Error> {
+        T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+    }
 }
 
 #[cfg(test)]

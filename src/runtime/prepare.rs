@@ -124,7 +124,11 @@ where
 /// Reads a command from JSON; says which field is wrong, and refuses fields it does not know.
 fn read<C: DeserializeOwned>(body: &[u8]) -> Result<C, CommandError> {
     let body = if body.is_empty() { b"{}" } else { body };
-    // The whole body first: a wrong field before a broken end is still no JSON.
+    // The whole body first: a wrong field before a broken end is still no JSON. What is not UTF-8
+    // is not either, which serde_json does not look at in what it ignores.
+    if let Err(error) = std::str::from_utf8(body) {
+        return Err(CommandError::InvalidJson(error.to_string()));
+    }
     if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(body) {
         return Err(CommandError::InvalidJson(error.to_string()));
     }

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::iam::{
-    Description, ParentRole, Patch, PermissionPart, RoleCode, RoleName, Status, patch::not_null,
-    text::small_set,
+    Description, ParentRole, Patch, PermissionPart, RoleCode, RoleName, Status,
+    patch::{named, not_null},
+    text::small_set_of_objects,
 };
 
 /// `create`.
@@ -43,7 +44,7 @@ pub struct UpdateRole {
     /// Whether the role may be used.
     #[serde(
         default,
-        deserialize_with = "not_null",
+        deserialize_with = "named",
         skip_serializing_if = "Option::is_none"
     )]
     pub status: Option<Status>,
@@ -54,7 +55,7 @@ pub struct UpdateRole {
 #[serde(deny_unknown_fields)]
 pub struct AssignPermissions {
     /// The permissions, 1000 at most; as a set, so that neither order nor repeats count.
-    #[serde(deserialize_with = "small_set")]
+    #[serde(deserialize_with = "small_set_of_objects")]
     pub permissions: BTreeSet<Grant>,
 }
 

@@ -11,7 +11,8 @@ use crate::{
     domain::Secret,
     iam::{
         Avatar, Domain, Email, NickName, Password, Patch, PhoneNumber, RoleId, Status, Username,
-        patch::not_null, text::small_set,
+        patch::{named, not_null},
+        text::small_set,
     },
 };
 
@@ -84,7 +85,7 @@ pub struct UpdateUser {
     /// Whether the user may sign in.
     #[serde(
         default,
-        deserialize_with = "not_null",
+        deserialize_with = "named",
         skip_serializing_if = "Option::is_none"
     )]
     pub status: Option<Status>,

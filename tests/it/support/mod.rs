@@ -3,7 +3,6 @@
 pub(crate) mod counter;
 pub(crate) mod guardian;
 pub(crate) mod postgres;
-#[allow(dead_code, reason = "the tests that start the server come with it")]
 pub(crate) mod server;
 
 use std::path::PathBuf;

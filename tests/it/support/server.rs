@@ -1,7 +1,7 @@
 //! The real binary, serving on a free port from a directory of its own.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,7 +22,7 @@ pub(crate) struct Server {
     process: Child,
     guardian: Guardian,
     directory: PathBuf,
-    port: u16,
+    address: SocketAddr,
 }
 
 impl Server {
@@ -35,12 +35,9 @@ impl Server {
             .tempdir();
         let directory = directory.expect("a temporary directory").keep();
         let mut guardian = Guardian::of(&directory, "KILL");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        drop(listener);
         let log = File::create(directory.join("log")).expect("the directory is there");
         let process = binary()
-            .args(["serve", "--bind", &format!("127.0.0.1:{port}")])
+            .args(["serve", "--bind", "127.0.0.1:0"])
             .envs(settings.iter().copied())
             .current_dir(&directory)
             .stdin(Stdio::null())
@@ -54,15 +51,21 @@ impl Server {
             process,
             guardian,
             directory,
-            port,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
+        server.address = server.wait_until_it_listens().await;
         server.wait_until_ready().await;
         server
     }
 
     /// The address that paths are appended to, without a slash at the end.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What the server wrote to stderr so far.
@@ -82,6 +85,26 @@ impl Server {
         self.wait()
     }
 
+    /// The server takes a free port itself, so that no two tests ever take the same, and logs it.
+    async fn wait_until_it_listens(&mut self) -> SocketAddr {
+        let started = Instant::now();
+        loop {
+            let log = self.log();
+            let listening = log.lines().find_map(|line| {
+                let (_, rest) = line.split_once("listening on http://")?;
+                let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
+                rest[..end.unwrap_or(rest.len())].parse().ok()
+            });
+            // The last line may still be half written.
+            if let Some(address) = listening
+                && log.ends_with('\n')
+            {
+                return address;
+            }
+            self.pause(started).await;
+        }
+    }
+
     async fn wait_until_ready(&mut self) {
         let client = reqwest::Client::new();
         let (started, url) = (Instant::now(), format!("{}/readyz", self.url()));
@@ -90,16 +113,21 @@ impl Server {
             if answer.is_ok_and(|answer| answer.status() == 200) {
                 return;
             }
-            if let Some(status) = self.process.try_wait().expect("the server is a child") {
-                panic!("the server ended ({status}):\n{}", self.log());
-            }
-            assert!(
-                started.elapsed() < READY_LIMIT,
-                "the server is not ready:\n{}",
-                self.log()
-            );
-            tokio::time::sleep(PAUSE).await;
+            self.pause(started).await;
         }
+    }
+
+    /// Waits a little for a start that has not ended yet.
+    async fn pause(&mut self, started: Instant) {
+        if let Some(status) = self.process.try_wait().expect("the server is a child") {
+            panic!("the server ended ({status}):\n{}", self.log());
+        }
+        assert!(
+            started.elapsed() < READY_LIMIT,
+            "the server is not ready:\n{}",
+            self.log()
+        );
+        tokio::time::sleep(PAUSE).await;
     }
 
     fn signal(&self, signal: Signal) {

@@ -1,0 +1,82 @@
+//! The server's database, looked at and written to from beside.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+
+/// A connection of the test's own.
+pub(super) enum Database {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// An event as another program would write it.
+pub(super) struct Foreign<'a> {
+    pub(super) aggregate_id: &'a str,
+    pub(super) version: i64,
+    pub(super) event_type: &'a str,
+    pub(super) data: &'a str,
+}
+
+impl Database {
+    pub(super) async fn open(url: &str) -> Self {
+        if url.starts_with("sqlite:") {
+            Self::Sqlite(SqliteConnection::connect(url).await.unwrap())
+        } else {
+            Self::Postgres(PgConnection::connect(url).await.unwrap())
+        }
+    }
+
+    pub(super) async fn run(&mut self, statement: &str) {
+        let query = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
+        match self {
+            Self::Sqlite(connection) => drop(query.execute(connection).await.unwrap()),
+            Self::Postgres(connection) => drop(query.execute(connection).await.unwrap()),
+        }
+    }
+
+    /// The one number that a query finds.
+    pub(super) async fn number(&mut self, query: &str) -> i64 {
+        let query = AssertSqlSafe(query.to_owned());
+        match self {
+            Self::Sqlite(connection) => sqlx::query_scalar(query).fetch_one(connection).await,
+            Self::Postgres(connection) => sqlx::query_scalar(query).fetch_one(connection).await,
+        }
+        .unwrap()
+    }
+
+    /// All texts that a query finds.
+    pub(super) async fn texts(&mut self, query: &str) -> Vec<String> {
+        let query = AssertSqlSafe(query.to_owned());
+        match self {
+            Self::Sqlite(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
+            Self::Postgres(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
+        }
+        .unwrap()
+    }
+
+    /// Adds an event of a user to the log behind the server's back, and gives its position.
+    pub(super) async fn insert(&mut self, event: &Foreign<'_>) -> i64 {
+        let position = self.number("select position + 1 from log_head").await;
+        let now = match self {
+            Self::Sqlite(_) => "1700000000000006",
+            Self::Postgres(_) => "'2023-11-14T22:13:20.000006Z'",
+        };
+        let Foreign {
+            aggregate_id,
+            version,
+            event_type,
+            data,
+        } = event;
+        let ulid = ulid::Ulid::from_parts(1_700_000_000_000, rand::random());
+        let insert = format!(
+            "begin; \
+             insert into domain_events (id, aggregate_type, aggregate_id, version, position, \
+             event_type, schema_version, occurred_at, correlation_id, event_data) values \
+             ('{ulid}', 'User', '{aggregate_id}', {version}, {position}, '{event_type}', 1, {now}, \
+             '{ulid}', '{data}'); \
+             update log_head set position = {position}; \
+             commit"
+        );
+        self.run(&insert).await;
+        position
+    }
+}
