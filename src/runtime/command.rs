@@ -1,6 +1,6 @@
 //! What goes with a command, and what comes back.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crate::domain::{
     CausationId, CorrelationId, CreatedBy, EventId, IdempotencyKey, Position, Version,
@@ -73,7 +73,7 @@ pub struct AnsweredEvent {
     /// Its identity.
     pub id: EventId,
     /// Its type.
-    pub event_type: String,
+    pub event_type: Cow<'static, str>,
     /// Its number in the aggregate.
     pub version: Version,
     /// Its number in the log.

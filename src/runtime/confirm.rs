@@ -174,7 +174,7 @@ async fn earlier_answer(
         events: events
             .map(|event| AnsweredEvent {
                 id: event.id,
-                event_type: event.event_type,
+                event_type: event.event_type.into(),
                 version: event.version,
                 position: event.position,
             })

@@ -109,7 +109,7 @@ impl<A: Aggregate> Pending<A> {
             settled.stand_at(settled.version.next(), position, decision.occurred_at);
             events.push(AnsweredEvent {
                 id,
-                event_type: event_type.to_owned(),
+                event_type: event_type.into(),
                 version: settled.version,
                 position,
             });

@@ -35,9 +35,6 @@ const RECEIPT: &str = "select null, null, first_version, null, id, command_hash,
 const CLAIM_HOLDER: &str = "select aggregate_id from aggregate_claims \
     where aggregate_type = $1 and claim = $2 and value = $3";
 
-/// The most streams that one statement recovers.
-const MAX_STREAMS_A_STATEMENT: usize = 64;
-
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// The reading side of a store.
@@ -145,13 +142,10 @@ impl Readers {
         requests: &[RecoveryRequest],
         page: u32,
     ) -> Result<Vec<Recovered>, ReadError> {
-        let mut recovered = Vec::with_capacity(requests.len());
-        for requests in requests.chunks(MAX_STREAMS_A_STATEMENT) {
-            let found = self.rows(|| recover_statement(requests, page));
-            let found = found.await.map_err(read_error)?;
-            recovered.extend(recovered_from(&found, requests)?);
-        }
-        Ok(recovered)
+        // One statement however many there are: it is what makes them one view.
+        let found = self.rows(|| recover_statement(requests, page));
+        let found = found.await.map_err(read_error)?;
+        recovered_from(&found, requests)
     }
 
     pub(super) async fn read_log(
