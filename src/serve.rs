@@ -35,6 +35,7 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
 }
 
 async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let asked_to_end = asked_to_end()?;
     let store = store::open(&settings.store).await?;
     let hasher = PasswordHasher::new(password_settings(&settings.iam))?;
     let builder = Runtime::builder(Arc::clone(&store)).settings(settings.clone());
@@ -45,7 +46,7 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let exclusive = settings.store.writers() == Writers::Exclusive;
     info!(store = %settings.store.url, exclusive, "ready");
 
-    until_asked_to_end().await?;
+    asked_to_end.await;
     end(&runtime, &handle, &*store).await;
     running.await??;
     Ok(())
@@ -83,23 +84,25 @@ fn password_settings(settings: &IamSettings) -> PasswordSettings {
     }
 }
 
-async fn until_asked_to_end() -> std::io::Result<()> {
+/// Listens for signals from the call on, not only once it is awaited.
+fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: answering what was taken"),
-        _ = interrupt.recv() => info!("SIGINT: answering what was taken; once more ends at once"),
-    }
-    // The second is for whoever does not want to wait.
-    actix_web::rt::spawn(async move {
+    Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => info!("SIGTERM: answering what was taken"),
+            _ = interrupt.recv() => info!("SIGINT: answering what was taken; once more ends at once"),
         }
-        warn!("asked again: ending at once");
-        std::process::exit(1);
-    });
-    Ok(())
+        // The second is for whoever does not want to wait.
+        actix_web::rt::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            warn!("asked again: ending at once");
+            std::process::exit(1);
+        });
+    })
 }
 
 /// New commands are refused from here on; what was taken is answered before connections close.

@@ -108,8 +108,11 @@ impl<A: Aggregate> AggregateActor<A> {
         }
     }
 
-    /// Decides on the newest state and queues the decision.
+    /// Decides on the newest state and queues the decision; drops what nobody waits for any more.
     fn decide(&mut self, mut pending: Pending<A>) {
+        if !pending.take_up() {
+            return;
+        }
         let outcome = match &mut pending.work {
             Work::Read(_) => {
                 pending.decided = Decided::Answer(Ok(()));
@@ -288,7 +291,7 @@ impl<A: Aggregate> Handler<Take<A>> for AggregateActor<A> {
     type Result = ();
 
     fn handle(&mut self, take: Take<A>, ctx: &mut Context<Self>) {
-        if !take.work.take_up() {
+        if take.work.is_abandoned() {
             return;
         }
         let pending = Pending::new(take.work, take.ticket);

@@ -35,6 +35,10 @@ impl Handover {
         self.settle(ABANDONED)
     }
 
+    fn is_abandoned(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ABANDONED
+    }
+
     fn settle(&self, to: u8) -> bool {
         self.0
             .compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Acquire)
@@ -157,6 +161,14 @@ pub(super) enum Work<A: Aggregate> {
 }
 
 impl<A: Aggregate> Work<A> {
+    /// Whether its caller has given up already.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Command(ask) => ask.handover().is_abandoned(),
+            Self::Read(read) => read.caller.is_closed(),
+        }
+    }
+
     /// Takes the work up; not where its caller has given up, who has then been told.
     pub(super) fn take_up(&self) -> bool {
         match self {

@@ -55,7 +55,10 @@ impl<A: Aggregate> AggregateActor<A> {
         let confirm = confirm(store, self.stream.clone(), key, probe)
             .into_actor(self)
             .map(move |confirmed, actor, ctx| match confirmed {
-                Ok(Confirmed::Earlier(settled)) => pending.answer_earlier(*settled),
+                Ok(Confirmed::Earlier(earlier)) => {
+                    actor.catch_up_with(earlier.version, ctx);
+                    pending.answer_earlier(*earlier);
+                }
                 Ok(Confirmed::At(current)) => {
                     let newest = actor.is_newest(current, version, loads);
                     match &actor.settled {
@@ -76,6 +79,20 @@ impl<A: Aggregate> AggregateActor<A> {
             return self.settled.is_some();
         };
         current == decided_on || (self.loads == loads && current <= settled.version)
+    }
+
+    /// Reads what the state lacks of an answer that is about to be given, so that nobody who
+    /// heard it reads an older state.
+    fn catch_up_with(&mut self, version: Version, ctx: &mut Context<Self>) {
+        if self
+            .settled
+            .as_ref()
+            .is_some_and(|settled| settled.version < version)
+        {
+            self.undecide_from(self.in_flight);
+            self.reload = self.reload.max(Reload::Tail);
+            self.go_on(ctx);
+        }
     }
 
     /// The store has moved on: decide this again once the state has caught up.

@@ -30,6 +30,9 @@ use crate::{
 /// How long a read may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Stands for a timeout that no clock can show.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(24 * 365);
+
 /// All aggregates of type `A`: sends them commands and reads their states.
 ///
 /// Clones are cheap and may go anywhere; they are good until the runtime's end.
@@ -115,7 +118,7 @@ impl<A: Aggregate> Aggregates<A> {
         A: Handle<C>,
         C: Serialize + Send + 'static,
     {
-        let deadline = Instant::now() + options.timeout;
+        let deadline = deadline(options.timeout);
         let meta = self.resolve(&command, options)?;
         let handover = Handover::default();
         let (caller, answer) = oneshot::channel();
@@ -281,6 +284,12 @@ impl<A: Aggregate> Aggregates<A> {
         let woken = self.registry.send(Wake::new(id.clone())).await;
         woken.map_err(|_| Refusal::ShuttingDown)
     }
+}
+
+/// When a wait that begins now is over.
+pub(super) fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + LONGEST_TIMEOUT)
 }
 
 struct AbandonOnDrop<'a>(&'a Handover);

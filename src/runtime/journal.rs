@@ -5,7 +5,7 @@
 //! and those are bounded. An append whose answer is lost is appended again until its outcome
 //! is known, because nobody may be told `nothing was stored` of a command that was.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -14,7 +14,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    domain::Position,
+    domain::{Position, StreamId},
     settings::JournalSettings,
     store::{AppendError, Commit, EventStore, Loss, Verdict},
 };
@@ -22,8 +22,12 @@ use crate::{
 /// What became of a commit that was handed over.
 #[derive(Debug)]
 pub(super) enum Fate {
-    Committed { first_position: Position },
+    Committed {
+        first_position: Position,
+    },
     Lost(Loss),
+    /// It was not appended, because one it follows was not stored.
+    Undone,
     Failed(Failure),
 }
 
@@ -180,13 +184,13 @@ impl Writer {
             settles.push((hand_over.commits.len(), hand_over.settle));
             commits.extend(hand_over.commits);
         }
-        let mut fates = Vec::with_capacity(commits.len());
+        let mut parts = Parts::default();
         while !commits.is_empty() {
             let rest = commits.split_off(self.first_cut(&commits));
-            fates.extend(self.append(Arc::from(commits)).await);
+            self.append_part(&mut parts, Arc::from(commits), None).await;
             commits = rest;
         }
-        let mut fates = fates.into_iter();
+        let mut fates = parts.fates.into_iter();
         for (count, settle) in settles {
             settle(fates.by_ref().take(count).collect());
         }
@@ -204,9 +208,43 @@ impl Writer {
         within.count().max(1)
     }
 
+    /// Appends a part of a batch, but for what follows a commit of an earlier part that was not
+    /// stored: the version it expects may be there, and be another writer's.
+    async fn append_part(
+        &self,
+        parts: &mut Parts,
+        commits: Arc<[Commit]>,
+        in_doubt_since: Option<Instant>,
+    ) {
+        let sound = if parts.broken.is_empty() {
+            Arc::clone(&commits)
+        } else {
+            let is_sound = |commit: &&Commit| !parts.broken.contains(&commit.stream);
+            commits.iter().filter(is_sound).cloned().collect()
+        };
+        let mut fates = self.append(sound, in_doubt_since).await.into_iter();
+        let fates: Vec<Fate> = commits
+            .iter()
+            .map(|commit| {
+                let appended = !parts.broken.contains(&commit.stream);
+                let fate = appended.then(|| fates.next()).flatten();
+                fate.unwrap_or(Fate::Undone)
+            })
+            .collect();
+        for (commit, fate) in commits.iter().zip(&fates) {
+            if !matches!(fate, Fate::Committed { .. }) {
+                parts.broken.insert(commit.stream.clone());
+            }
+        }
+        parts.fates.extend(fates);
+    }
+
     /// Appends until the outcome is known, or the time to find out is over.
-    async fn append(&self, commits: Arc<[Commit]>) -> Vec<Fate> {
-        let mut in_doubt_since = None;
+    async fn append(
+        &self,
+        commits: Arc<[Commit]>,
+        mut in_doubt_since: Option<Instant>,
+    ) -> Vec<Fate> {
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match self.store.append(Arc::clone(&commits)).await {
@@ -216,13 +254,18 @@ impl Writer {
                     }
                     return fates(&commits, verdicts);
                 }
-                Err(AppendError::Unstorable(source)) => {
-                    warn!(%source, commits = commits.len(), "the store cannot hold a commit's data");
-                    return Box::pin(self.append_halves(&commits)).await;
-                }
                 Err(error) => error,
             };
             let unknown = matches!(error, AppendError::OutcomeUnknown(_));
+            if refuses_data(&error) {
+                warn!(
+                    error = chain(&error),
+                    commits = commits.len(),
+                    "the store cannot hold a commit's data"
+                );
+                let since = in_doubt_since.or_else(|| unknown.then(Instant::now));
+                return Box::pin(self.append_halves(&commits, since)).await;
+            }
             if !unknown && in_doubt_since.is_none() {
                 warn!(error = chain(&error), "a batch was not stored");
                 return fail(&commits, &error);
@@ -240,15 +283,41 @@ impl Writer {
     }
 
     /// Finds the commit at fault, so that its neighbours do not suffer.
-    async fn append_halves(&self, commits: &Arc<[Commit]>) -> Vec<Fate> {
+    async fn append_halves(
+        &self,
+        commits: &Arc<[Commit]>,
+        in_doubt_since: Option<Instant>,
+    ) -> Vec<Fate> {
         if commits.len() == 1 {
             return fail_with(commits, Failure::Unstorable);
         }
         let (first, second) = commits.split_at(commits.len() / 2);
-        let mut fates = self.append(Arc::from(first)).await;
-        fates.extend(self.append(Arc::from(second)).await);
-        fates
+        let mut parts = Parts::default();
+        for half in [first, second] {
+            self.append_part(&mut parts, Arc::from(half), in_doubt_since)
+                .await;
+        }
+        parts.fates
     }
+}
+
+/// What became of the parts of a batch that were appended one after another.
+#[derive(Debug, Default)]
+struct Parts {
+    fates: Vec<Fate>,
+    /// The streams with a commit that was not stored.
+    broken: HashSet<StreamId>,
+}
+
+/// Whether a commit's data is at fault: alone it can never be stored, and the others can. A store
+/// that had stored others of the batch before says at the same time that the outcome is unknown.
+fn refuses_data(error: &AppendError) -> bool {
+    let source = match error {
+        AppendError::Unstorable(_) => return true,
+        AppendError::OutcomeUnknown(source) => source.downcast_ref(),
+        AppendError::Unavailable(_) | AppendError::Contended => None,
+    };
+    matches!(source, Some(AppendError::Unstorable(_)))
 }
 
 fn count(commit: &Commit) -> usize {

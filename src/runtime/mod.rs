@@ -7,6 +7,8 @@
 //! events are durable; nobody sees state that is not; work that was taken is answered, or its
 //! caller is told that the outcome is unknown; every queue is bounded by the unanswered work.
 
+#[cfg(test)]
+mod actix_facts;
 mod actor;
 mod ask;
 mod builder;

@@ -17,6 +17,8 @@ pub(super) struct Pending<A: Aggregate> {
     pub(super) work: Work<A>,
     pub(super) ticket: Ticket,
     pub(super) decided: Decided<A>,
+    /// Whether it was taken up: from then on its caller cannot take it back.
+    taken: bool,
     /// How often it lost its version to another writer.
     pub(super) conflicts: u32,
     /// Whether the state was read from the store after the work was taken up: then what the
@@ -50,9 +52,17 @@ impl<A: Aggregate> Pending<A> {
             work,
             ticket,
             decided: Decided::Not,
+            taken: false,
             conflicts: 0,
             fresh: false,
         }
+    }
+
+    /// Takes it up, when it is decided for the first time; not where its caller has given up, who
+    /// has then been told that it was not handled.
+    pub(super) fn take_up(&mut self) -> bool {
+        self.taken = self.taken || self.work.take_up();
+        self.taken
     }
 
     pub(super) const fn is_answer(&self) -> bool {

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use super::{Aggregates, Answer, CommandError, CommandOptions};
+use super::{Aggregates, Answer, CommandError, CommandOptions, handle::deadline};
 use crate::domain::{Aggregate, AggregateId, Handle, IdempotencyKey, StreamId};
 
 /// What a prepared command is prepared for.
@@ -103,7 +103,7 @@ where
         let read = read::<B>(body);
         let prepare = Arc::clone(&self.prepare);
         Box::pin(async move {
-            let deadline = Instant::now() + options.timeout;
+            let deadline = deadline(options.timeout);
             let ctx = PrepareContext {
                 stream: aggregates.stream(&id),
                 key: options.key.clone(),

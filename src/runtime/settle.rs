@@ -107,6 +107,10 @@ impl<A: Aggregate> AggregateActor<A> {
                 *course = Course::InDoubt;
                 pending.fail(CommandError::OutcomeUnknown);
             }
+            Fate::Undone => {
+                *course = (*course).max(Course::Undone);
+                return Some(pending);
+            }
             Fate::Failed(Failure::Unavailable) => {
                 *course = (*course).max(Course::Undone);
                 pending.fail(CommandError::StoreUnavailable);

@@ -46,35 +46,74 @@ pub enum Admission {
 
 /// Judges the commits in their order, each as if those admitted before it were stored.
 ///
-/// A commit that is stored already is known first, then its key is looked at, then its
-/// version, then its claims: a retried command is answered from its receipt whatever has
-/// happened since.
+/// A commit that is stored already is known first, then one that follows a loser loses with
+/// it, then its key is looked at, then its version, then its claims: a retried command is
+/// answered from its receipt whatever has happened since.
 #[must_use]
-pub fn admit(batch: &[&Commit], mut facts: Facts) -> Vec<Admission> {
-    batch
-        .iter()
-        .map(|commit| {
-            let admission = judge(commit, &facts);
-            if matches!(admission, Admission::Store) {
-                take_effect(commit, &mut facts);
-            }
-            admission
-        })
-        .collect()
+pub fn admit(batch: &[&Commit], facts: Facts) -> Vec<Admission> {
+    let judged = admit_first(batch.len(), batch, facts);
+    judged.into_iter().flatten().collect()
+}
+
+/// Judges the first `count` commits, and of the others those that lose with one of them.
+pub(super) fn admit_first(
+    count: usize,
+    batch: &[&Commit],
+    mut facts: Facts,
+) -> Vec<Option<Admission>> {
+    let mut losers = Losers::default();
+    let mut admissions = Vec::with_capacity(batch.len());
+    for (index, commit) in batch.iter().enumerate() {
+        let admission = if let Some(first_position) = stored_at(commit, &facts) {
+            Some(Admission::Stored { first_position })
+        } else if losers.are_followed_by(commit) {
+            let current = version_of(&commit.stream, &facts);
+            Some(Admission::Lost(Loss::Version { current }))
+        } else {
+            (index < count).then(|| judge(commit, &facts))
+        };
+        losers.note(commit, matches!(admission, Some(Admission::Lost(_))));
+        if matches!(admission, Some(Admission::Store)) {
+            take_effect(commit, &mut facts);
+        }
+        admissions.push(admission);
+    }
+    admissions
+}
+
+/// The streams whose last commit lost, and the version it would have led to.
+///
+/// The commit decided on top of it expects that version. Another writer's events may lead
+/// there too, and are not what it was decided on: the version alone would admit it.
+#[derive(Debug, Default)]
+struct Losers<'a>(HashMap<&'a StreamId, Version>);
+
+impl<'a> Losers<'a> {
+    fn are_followed_by(&self, commit: &Commit) -> bool {
+        self.0.get(&commit.stream) == Some(&commit.expected)
+    }
+
+    fn note(&mut self, commit: &'a Commit, lost: bool) {
+        if lost {
+            self.0.insert(&commit.stream, commit.version_after());
+        } else {
+            self.0.remove(&commit.stream);
+        }
+    }
+}
+
+fn version_of(stream: &StreamId, facts: &Facts) -> Version {
+    facts.versions.get(stream).copied().unwrap_or(Version::ZERO)
 }
 
 fn judge(commit: &Commit, facts: &Facts) -> Admission {
-    if let Some(first_position) = stored_at(commit, facts) {
-        return Admission::Stored { first_position };
-    }
     if let Some(receipt) = &commit.receipt {
         let key = (commit.stream.clone(), receipt.key.clone());
         if let Some(found) = facts.receipts.get(&key) {
             return Admission::Lost(Loss::Key(Box::new(found.clone())));
         }
     }
-    let current = facts.versions.get(&commit.stream).copied();
-    let current = current.unwrap_or(Version::ZERO);
+    let current = version_of(&commit.stream, facts);
     if current != commit.expected {
         return Admission::Lost(Loss::Version { current });
     }

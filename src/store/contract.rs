@@ -98,6 +98,8 @@ macro_rules! store_contract {
             a_commit_that_loses_its_key_fails_no_neighbour,
             commits_of_one_stream_follow_one_another_in_a_batch,
             a_commit_loses_with_the_one_it_follows,
+            a_follower_of_a_loser_is_not_taken_for_one_of_another_writer,
+            a_follower_of_a_met_key_loses_with_it,
             the_second_of_two_commits_under_one_key_loses,
             a_key_belongs_to_its_stream,
             a_claim_has_one_holder_in_its_type,

@@ -8,7 +8,7 @@ use std::future::Future;
 
 use super::{
     AppendError, Commit, Verdict,
-    admission::{Admission, Facts, admit, one_statement},
+    admission::{Admission, Facts, admit_first, one_statement},
 };
 use crate::domain::Position;
 
@@ -39,7 +39,7 @@ pub(super) trait AppendConnection: Send {
         commits: &[&Commit],
     ) -> impl Future<Output = Result<Position, InsertError>> + Send;
 
-    /// Looks up all that [`admit`] needs for these commits.
+    /// Looks up all that [`admit_first`] needs to judge these commits.
     fn facts(
         &mut self,
         commits: &[&Commit],
@@ -65,7 +65,7 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
         let outcome = if fruitless > MAX_FRUITLESS_ROUNDS {
             Err(AppendError::Contended)
         } else {
-            round(connection, &commits[..size]).await
+            round(connection, &commits, size).await
         };
         let judged = match outcome {
             Ok(judged) => judged,
@@ -87,28 +87,31 @@ const fn is_committed(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Committed { .. })
 }
 
-/// One statement, and where it objects, the verdict on those that stood in the way.
+/// One statement for the first `size` commits, and where it objects, the verdict on those that
+/// stood in the way and on all that was decided on top of them.
 async fn round<C: AppendConnection>(
     connection: &mut C,
     commits: &[&Commit],
+    size: usize,
 ) -> Result<Vec<Option<Verdict>>, AppendError> {
-    match connection.insert(commits).await {
-        Ok(first_position) => Ok(committed(commits, first_position)),
+    match connection.insert(&commits[..size]).await {
+        Ok(first_position) => Ok(committed(&commits[..size], first_position)),
         Err(InsertError::Failed(error)) => Err(error),
         Err(InsertError::Conflict) => {
-            let facts = connection.facts(commits).await?;
-            let judged = admit(commits, facts).into_iter().map(|admission| {
-                match admission {
-                    // The next round stores it, beside the others that are left.
-                    Admission::Store => None,
-                    Admission::Stored { first_position } => {
-                        Some(Verdict::Committed { first_position })
-                    }
-                    Admission::Lost(loss) => Some(Verdict::Lost(loss)),
-                }
-            });
-            Ok(judged.collect())
+            let facts = connection.facts(&commits[..size]).await?;
+            let judged = admit_first(size, commits, facts).into_iter();
+            Ok(judged.map(|admission| admission.and_then(told)).collect())
         }
+    }
+}
+
+/// What a caller can be told already.
+fn told(admission: Admission) -> Option<Verdict> {
+    match admission {
+        // The next round stores it, beside the others that are left.
+        Admission::Store => None,
+        Admission::Stored { first_position } => Some(Verdict::Committed { first_position }),
+        Admission::Lost(loss) => Some(Verdict::Lost(loss)),
     }
 }
 

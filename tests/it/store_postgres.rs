@@ -2,7 +2,6 @@
 
 mod faults;
 mod plans;
-mod proxy;
 mod races;
 mod schema;
 

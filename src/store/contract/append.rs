@@ -245,6 +245,49 @@ pub async fn a_commit_loses_with_the_one_it_follows(fixture: &impl Fixture) {
     assert_eq!(whole_log(&*store).await.len(), 4);
 }
 
+/// Another writer's events may lead to the very version that a loser would have led to. What was
+/// decided on top of the loser was not decided on them, in one statement or in several.
+pub async fn a_follower_of_a_loser_is_not_taken_for_one_of_another_writer(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    for other_statement in [false, true] {
+        let one = stream(&format!("s{other_statement}"));
+        append(&*store, vec![commit(&one, 0, 1), commit(&one, 1, 1)]).await;
+        let mut loser = commit(&one, 1, 1);
+        let mut follower = commit(&one, 2, 1);
+        if other_statement {
+            // A statement frees before it takes, so these two need one each.
+            loser.takes = vec![claim("moved")];
+            follower.frees = vec![claim("moved")];
+        }
+        let batch = vec![loser, follower, commit(&one, 3, 1)];
+
+        let verdicts = append(&*store, batch).await;
+
+        for verdict in &verdicts {
+            assert_lost_version(verdict, 2);
+        }
+        let version = store.current_version(&one).await.expect("a version");
+        assert_eq!(version.get(), 2);
+    }
+}
+
+/// A retried command that meets its receipt takes along what was decided on its second effect.
+pub async fn a_follower_of_a_met_key_loses_with_it(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    let one = stream("one");
+    let mut first = commit(&one, 0, 1);
+    first.receipt = Some(receipt("key", None));
+    append(&*store, vec![first]).await;
+    let mut again = commit(&one, 0, 1);
+    again.receipt = Some(receipt("key", None));
+
+    let verdicts = append(&*store, vec![again, commit(&one, 1, 1)]).await;
+
+    assert!(matches!(verdicts[0], Verdict::Lost(Loss::Key(_))));
+    assert_lost_version(&verdicts[1], 1);
+    assert_eq!(whole_log(&*store).await.len(), 1);
+}
+
 /// A caller that sends a command twice at once gets one effect and hears of it.
 pub async fn the_second_of_two_commits_under_one_key_loses(fixture: &impl Fixture) {
     let store = fixture.open().await;

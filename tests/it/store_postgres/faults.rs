@@ -11,8 +11,11 @@ use dormouse::{
 };
 use sqlx::{Executor as _, PgConnection};
 
-use super::{Database, commit, options, position, proxy::Proxy, receipt, stream, wait_for_locked};
-use crate::support::postgres::{Cluster, Options};
+use super::{Database, commit, options, position, receipt, stream, wait_for_locked};
+use crate::support::{
+    postgres::{Cluster, Options},
+    proxy::Proxy,
+};
 
 const LOCK_THE_HEAD: &str = "begin; select position from log_head for update";
 

@@ -1,8 +1,10 @@
 //! What the tests stand on: throwaway databases and servers that never outlive the test process.
 
+pub(crate) mod checker;
 pub(crate) mod counter;
 pub(crate) mod guardian;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod server;
 
 use std::path::PathBuf;

@@ -1,6 +1,12 @@
 //! A proxy that can lose answers: it cuts its clients off while their backends work on.
 
-use std::{mem, sync::Arc, sync::Mutex};
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
 use tokio::{
     io,
@@ -9,10 +15,30 @@ use tokio::{
 };
 
 /// A TCP proxy in front of the server of a URL.
-pub(super) struct Proxy {
-    pub(super) url: String,
+pub(crate) struct Proxy {
+    pub(crate) url: String,
     links: Arc<Mutex<Vec<Link>>>,
+    losses: Arc<Losses>,
     accepting: JoinHandle<()>,
+}
+
+/// Answers of appends that are to be lost, and those that were.
+#[derive(Default)]
+struct Losses {
+    due: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Losses {
+    fn take(&self) -> bool {
+        let due = self
+            .due
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |due| due.checked_sub(1));
+        if due.is_ok() {
+            self.done.fetch_add(1, Ordering::SeqCst);
+        }
+        due.is_ok()
+    }
 }
 
 /// One connection: what copies its bytes each way.
@@ -22,22 +48,39 @@ struct Link {
 }
 
 impl Proxy {
-    pub(super) async fn before(url: &str) -> Self {
+    pub(crate) async fn before(url: &str) -> Self {
         let (before, after) = url.split_once('@').unwrap();
         let (server, database) = after.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let links = Arc::new(Mutex::new(Vec::new()));
-        let accepting = tokio::spawn(accept(listener, server.to_owned(), Arc::clone(&links)));
+        let losses = Arc::new(Losses::default());
+        let accepting = accept(
+            listener,
+            server.to_owned(),
+            Arc::clone(&links),
+            Arc::clone(&losses),
+        );
+        let accepting = tokio::spawn(accepting);
         Self {
             url: format!("{before}@127.0.0.1:{port}/{database}"),
             links,
+            losses,
             accepting,
         }
     }
 
+    /// The next appends are done, and their clients are cut off instead of hearing so.
+    pub(crate) fn lose_answers_of_appends(&self, count: usize) {
+        self.losses.due.fetch_add(count, Ordering::SeqCst);
+    }
+
+    pub(crate) fn answers_lost(&self) -> usize {
+        self.losses.done.load(Ordering::SeqCst)
+    }
+
     /// Cuts all clients off. Their backends hear nothing of it and work on.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         for link in mem::take(&mut *self.links.lock().unwrap()) {
             link.answers.abort();
             link.requests.abort();
@@ -52,7 +95,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: String, links: Arc<Mutex<Vec<Link>>>) {
+async fn accept(
+    listener: TcpListener,
+    server: String,
+    links: Arc<Mutex<Vec<Link>>>,
+    losses: Arc<Losses>,
+) {
     // The server's sides outlive their links, so that no backend sees the end of its client.
     let mut kept: Vec<Arc<TcpStream>> = Vec::new();
     loop {
@@ -62,13 +110,23 @@ async fn accept(listener: TcpListener, server: String, links: Arc<Mutex<Vec<Link
         let upstream = Arc::new(upstream);
         kept.push(Arc::clone(&upstream));
         let (from_client, to_client) = client.into_split();
+        let appends = Arc::new(AtomicBool::new(false));
         let answering = Arc::clone(&upstream);
-        let answers = tokio::spawn(async move { answer(&answering, to_client).await });
+        let lost = {
+            let (appends, losses) = (Arc::clone(&appends), Arc::clone(&losses));
+            move |answer: &[u8]| {
+                appends.load(Ordering::SeqCst) && is_complete(answer) && losses.take()
+            }
+        };
+        let answers = tokio::spawn(async move { answer(&answering, to_client, lost).await });
         let requests = tokio::spawn(async move {
             let mut from_client = from_client;
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(length @ 1..) = io::AsyncReadExt::read(&mut from_client, &mut buffer).await
             {
+                if contains(&buffer[..length], b"insert into domain_events") {
+                    appends.store(true, Ordering::SeqCst);
+                }
                 write_all(&upstream, &buffer[..length]).await;
             }
         });
@@ -79,11 +137,24 @@ async fn accept(listener: TcpListener, server: String, links: Arc<Mutex<Vec<Link
     }
 }
 
-async fn answer(upstream: &TcpStream, mut to_client: OwnedWriteHalf) {
+/// Whether a statement was carried out: `CommandComplete`, by a tag that counts rows (PostgreSQL's
+/// manual, 54.7). It is sent together with `ReadyForQuery`, after the commit.
+fn is_complete(answer: &[u8]) -> bool {
+    contains(answer, b"SELECT 1\0")
+        || contains(answer, b"INSERT 0 ")
+        || contains(answer, b"UPDATE 1\0")
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+async fn answer(upstream: &TcpStream, mut to_client: OwnedWriteHalf, lost: impl Fn(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
     while upstream.readable().await.is_ok() {
         match upstream.try_read(&mut buffer) {
             Ok(0) => return,
+            Ok(length) if lost(&buffer[..length]) => return,
             Ok(length) => {
                 let written = io::AsyncWriteExt::write_all(&mut to_client, &buffer[..length]);
                 if written.await.is_err() {

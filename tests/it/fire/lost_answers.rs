@@ -1,0 +1,140 @@
+//! The answer of an append is lost: the caller hears the truth all the same.
+
+use std::time::Duration;
+
+use dormouse::{
+    domain::Version,
+    runtime::CommandError,
+    settings::JournalSettings,
+    testing::{Fault, Operation},
+};
+use futures_util::future::join_all;
+
+use super::{
+    node::{Node, Setup, keyed},
+    scale,
+};
+use crate::support::{
+    Backend, backends,
+    checker::{Acknowledged, Ledger, Log, open},
+    counter::id,
+    proxy::Proxy,
+};
+
+/// Sends all at once, and gives what callers were told.
+async fn add_all(node: &Node, count: usize) -> Ledger {
+    let adds = (0..count).map(|number| {
+        let token = format!("t-{number}");
+        let counter = format!("c{}", number % 7);
+        let key = (number % 2 == 0).then_some(token.as_str());
+        let add = node.add(&counter, &token, key);
+        async move { (counter, token, number % 2 == 0, add.await.unwrap()) }
+    });
+    let mut ledger = Ledger::default();
+    for (counter, token, keyed, answer) in join_all(adds).await {
+        assert!(!answer.replayed, "nobody has sent {token} before");
+        ledger.sent.insert(token.clone());
+        ledger.acknowledged.push(Acknowledged {
+            token,
+            id: id(&counter),
+            version: answer.version.get(),
+            position: answer.position.get(),
+            keyed,
+        });
+    }
+    ledger
+}
+
+#[tokio::test]
+async fn commits_whose_answer_or_call_was_lost_are_stored_once_and_succeed() {
+    for backend in backends().await {
+        let store = open(&backend.store_url()).await;
+        let mut setup = Setup::default();
+        setup.journal.max_events = 5;
+        let node = setup.start_on(&store).await;
+        // Being unavailable at the second try says nothing of the first.
+        let tries = [
+            [Fault::LoseAnswer, Fault::Fail],
+            [Fault::LoseCall, Fault::LoseAnswer],
+            [Fault::LoseAnswer, Fault::LoseCall],
+            [Fault::LoseCall, Fault::Fail],
+        ];
+        for (call, faults) in (1..).step_by(3).zip(tries) {
+            for (call, fault) in (call..).zip(faults) {
+                node.store.inject(Operation::Append, call, fault);
+            }
+        }
+
+        let ledger = add_all(&node, 60).await;
+
+        assert!(node.store.calls(Operation::Append) >= 20);
+        let log = Log::read(&*store).await;
+        log.check(&*store, &ledger).await;
+        assert_eq!(log.events.len(), 60);
+        node.runtime.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_stays_unknown_is_found_out_by_a_retry_under_the_key() {
+    for fault in [Fault::LoseAnswer, Fault::LoseCall] {
+        for backend in backends().await {
+            let stored = matches!(fault, Fault::LoseAnswer);
+            let setup = Setup {
+                journal: JournalSettings {
+                    resolve_timeout: Duration::ZERO,
+                    ..JournalSettings::default()
+                },
+                ..Setup::default()
+            };
+            let store = open(&backend.store_url()).await;
+            let node = setup.start_on(&store).await;
+            node.store.inject(Operation::Append, 1, fault.clone());
+
+            let first = node.add("c", "t-1", Some("t-1")).await;
+            let between = node.add("c", "t-2", None).await.unwrap();
+            let again = node.add("c", "t-1", Some("t-1")).await.unwrap();
+
+            assert!(matches!(first, Err(CommandError::OutcomeUnknown)));
+            let (versions, replayed) = if stored {
+                ([2, 1], true)
+            } else {
+                ([1, 2], false)
+            };
+            let found = [between.version, again.version].map(Version::get);
+            assert_eq!((found, again.replayed), (versions, replayed));
+            assert_eq!(node.state("c").await.total, 2);
+            assert_eq!(Log::read(&*store).await.events.len(), 2);
+            node.runtime.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_of_postgres_that_a_broken_connection_swallows_are_found_again() {
+    let backend = Backend::postgres().await;
+    let proxy = Proxy::before(&backend.store_url()).await;
+    let store = open(&proxy.url).await;
+    let node = Setup::shared().start_on(&store).await;
+    let mut sent = 0;
+
+    for _ in 0..8 * scale() {
+        proxy.lose_answers_of_appends(1);
+        let key = format!("t-{sent}");
+        let options = keyed(&key, Duration::from_secs(20));
+        let options = if sent % 2 == 0 {
+            options
+        } else {
+            dormouse::runtime::CommandOptions::default()
+        };
+        let answer = node.add_with("c", &key, options).await.unwrap();
+        sent += 1;
+        assert!(!answer.replayed);
+        assert_eq!((answer.version.get(), answer.reply), (sent, sent));
+    }
+
+    assert_eq!(proxy.answers_lost(), 8 * scale());
+    let log = Log::read(&*store).await;
+    assert_eq!(log.events.len() as u64, sent);
+    assert!(node.store.calls(Operation::Append) >= 2 * sent);
+}
