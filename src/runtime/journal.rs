@@ -69,6 +69,7 @@ pub(super) fn journal(store: Arc<dyn EventStore>, settings: JournalSettings) -> 
         settings,
         waiting,
         held_back: None,
+        last: None,
     };
     (Journal(sender), writer)
 }
@@ -80,6 +81,45 @@ pub(super) struct Writer {
     waiting: UnboundedReceiver<HandOver>,
     /// What did not fit the last batch.
     held_back: Option<HandOver>,
+    last: Option<LastBatch>,
+}
+
+/// What the next batch may be expected to be like.
+struct LastBatch {
+    commits: usize,
+    /// Until when its callers may be on their way back with their next commands.
+    expected_until: Instant,
+}
+
+/// The part of an append's time for which the next one waits for the callers just answered.
+const GRACE_DIVISOR: u32 = 8;
+/// The longest such wait.
+const LONGEST_GRACE: Duration = Duration::from_micros(500);
+
+/// Hand-overs on their way into a batch.
+#[derive(Default)]
+struct Gathered {
+    hand_overs: Vec<HandOver>,
+    commits: usize,
+    events: usize,
+    bytes: usize,
+    full: bool,
+}
+
+impl Gathered {
+    /// Adds a hand-over, or gives it back where the batch is full. The first is always taken.
+    fn add(&mut self, hand_over: HandOver, limits: &JournalSettings) -> Option<HandOver> {
+        self.events += hand_over.commits.iter().map(count).sum::<usize>();
+        let bytes = hand_over.commits.iter().map(Commit::size_bytes);
+        self.bytes += bytes.sum::<usize>();
+        self.full = self.events > limits.max_events || self.bytes > limits.max_bytes;
+        if self.full && !self.hand_overs.is_empty() {
+            return Some(hand_over);
+        }
+        self.commits += hand_over.commits.len();
+        self.hand_overs.push(hand_over);
+        None
+    }
 }
 
 /// The first pause between two tries to learn an outcome; it doubles up to [`LAST_PAUSE`].
@@ -90,39 +130,51 @@ impl Writer {
     /// Writes batches until every [`Journal`] is gone and all is written.
     pub(super) async fn run(mut self) {
         while let Some(batch) = self.gather().await {
+            let commits = batch.iter().map(|hand_over| hand_over.commits.len()).sum();
+            let began = Instant::now();
             self.write(batch).await;
+            let grace = (began.elapsed() / GRACE_DIVISOR).min(LONGEST_GRACE);
+            self.last = (commits > 1).then(|| LastBatch {
+                commits,
+                expected_until: Instant::now() + grace,
+            });
         }
     }
 
     /// Waits for one hand-over, and takes with it all that wait already, within the limits.
+    ///
+    /// Callers that were answered together come back together, but not at once: the first of
+    /// them would be written alone while all others wait for it. So for a fraction of the time
+    /// that the last append took, counted from its end, this lets other threads run until as many
+    /// are there again. A system that is idle, or whose callers come one by one, never waits.
     async fn gather(&mut self) -> Option<Vec<HandOver>> {
         let first = match self.held_back.take() {
             Some(held_back) => held_back,
             None => self.waiting.recv().await?,
         };
-        let mut events = 0;
-        let mut bytes = 0;
-        let mut add = |hand_over: &HandOver| {
-            events += hand_over.commits.iter().map(count).sum::<usize>();
-            bytes += hand_over
-                .commits
-                .iter()
-                .map(Commit::size_bytes)
-                .sum::<usize>();
-            events <= self.settings.max_events && bytes <= self.settings.max_bytes
-        };
+        let mut batch = Gathered::default();
         // One hand-over over the limit goes alone: it is cut in `write`.
-        let mut room = add(&first);
-        let mut batch = vec![first];
-        while room && let Ok(next) = self.waiting.try_recv() {
-            room = add(&next);
-            if room {
-                batch.push(next);
-            } else {
-                self.held_back = Some(next);
+        batch.add(first, &self.settings);
+        self.take_waiting(&mut batch);
+        if let Some(last) = self.last.take() {
+            while !batch.full
+                && batch.commits < last.commits
+                && Instant::now() < last.expected_until
+            {
+                tokio::task::yield_now().await;
+                std::thread::yield_now();
+                self.take_waiting(&mut batch);
             }
         }
-        Some(batch)
+        Some(batch.hand_overs)
+    }
+
+    fn take_waiting(&mut self, batch: &mut Gathered) {
+        while !batch.full
+            && let Ok(next) = self.waiting.try_recv()
+        {
+            self.held_back = batch.add(next, &self.settings);
+        }
     }
 
     async fn write(&self, batch: Vec<HandOver>) {

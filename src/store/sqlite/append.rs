@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use sqlx::sqlite::SqliteArguments;
+
 use super::{
     Shared,
-    errors::{append_error, insert_error},
-    reads::LAST_POSITION,
+    errors::{append_error, commit_error, insert_error},
     rows::{MAX_ROWS, RowStatements, integer},
     writer::WriteConnection,
 };
@@ -34,21 +35,11 @@ pub(super) async fn append(
 
 impl AppendConnection for WriteConnection {
     async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
-        self.begin().await.map_err(insert_error)?;
-        match self.write(commits).await {
-            Ok(first_position) => match self.commit().await {
-                Ok(()) => Ok(first_position),
-                Err(error) => {
-                    self.rollback().await;
-                    let unknown = AppendError::OutcomeUnknown(error.into());
-                    Err(InsertError::Failed(unknown))
-                }
-            },
-            Err(error) => {
-                self.rollback().await;
-                Err(error)
-            }
+        let written = self.write(commits).await;
+        if written.is_err() {
+            self.rollback().await;
         }
+        written
     }
 
     async fn facts(&mut self, commits: &[&Commit]) -> Result<Facts, AppendError> {
@@ -60,71 +51,60 @@ impl AppendConnection for WriteConnection {
     }
 }
 
+/// Each statement that is sent costs two switches between threads, more than it costs SQLite to
+/// run it: so the first begins the transaction and looks at the log and the streams, and the last
+/// adds events and commits.
 impl WriteConnection {
     async fn write(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
-        let first = self.next_position().await?;
-        self.check_heads(commits).await?;
-        self.insert_events(commits, first).await?;
+        let last = self.begin_at(commits).await?;
         self.free_claims(commits).await?;
         self.take_claims(commits).await?;
         self.insert_receipts(commits).await?;
+        let first = last.next();
+        let mut events = numbered_events(commits, first);
+        let rest = events.split_off(events.len().saturating_sub(MAX_ROWS));
+        for chunk in events.chunks(MAX_ROWS) {
+            let inserted = bound(INSERT_EVENTS.of(chunk.len()), chunk)
+                .execute(&mut self.inner)
+                .await;
+            inserted.map_err(insert_error)?;
+        }
+        let committed = if rest.is_empty() {
+            sqlx::query("commit").execute(&mut self.inner).await
+        } else {
+            bound(INSERT_EVENTS_AND_COMMIT.of(rest.len()), &rest)
+                .execute(&mut self.inner)
+                .await
+        };
+        committed.map_err(commit_error)?;
+        self.committed();
         Ok(first)
     }
 
-    /// The position of the first event: the transaction holds the write lock, so nobody else
-    /// can take it.
-    async fn next_position(&mut self) -> Result<Position, InsertError> {
-        let last: i64 = sqlx::query_scalar(LAST_POSITION)
-            .fetch_one(&mut self.inner)
-            .await
-            .map_err(insert_error)?;
-        Ok(Position::new(u64::try_from(last).unwrap_or_default()).next())
-    }
-
-    async fn check_heads(&mut self, commits: &[&Commit]) -> Result<(), InsertError> {
-        for chunk in heads_to_check(commits).chunks(MAX_ROWS) {
-            let mut query = sqlx::query_scalar::<_, i64>(HEADS_ELSEWHERE.of(chunk.len()));
-            for (stream, expected) in chunk {
-                query = query
-                    .bind(stream.aggregate_type.as_str())
-                    .bind(stream.aggregate_id.as_str())
-                    .bind(integer(expected.get()));
+    /// Begins the transaction, checks that every stream is where it is expected, and gives the
+    /// log's last position: it holds the write lock, so nobody else can take the next.
+    async fn begin_at(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
+        let heads = heads_to_check(commits);
+        let mut chunks = heads.chunks(MAX_ROWS);
+        let begun = match chunks.next() {
+            None => sqlx::query_scalar(BEGIN).fetch_all(&mut self.inner).await,
+            Some(chunk) => {
+                let query = sqlx::query_scalar(BEGIN_WITH_HEADS.of(chunk.len()));
+                bound_heads(query, chunk).fetch_all(&mut self.inner).await
             }
-            let elsewhere = query.fetch_one(&mut self.inner).await;
-            if elsewhere.map_err(insert_error)? > 0 {
-                return Err(InsertError::Conflict);
-            }
+        };
+        let found: Vec<i64> = self.begun(begun).map_err(insert_error)?;
+        let mut elsewhere: i64 = found.iter().skip(1).sum();
+        for chunk in chunks {
+            let query = sqlx::query_scalar(HEADS_ELSEWHERE.of(chunk.len()));
+            let more = bound_heads(query, chunk).fetch_one(&mut self.inner).await;
+            elsewhere += more.map_err(insert_error)?;
         }
-        Ok(())
-    }
-
-    async fn insert_events(
-        &mut self,
-        commits: &[&Commit],
-        first: Position,
-    ) -> Result<(), InsertError> {
-        let events = numbered_events(commits, first);
-        for chunk in events.chunks(MAX_ROWS) {
-            let mut query = sqlx::query(INSERT_EVENTS.of(chunk.len()));
-            for row in chunk {
-                let commit = row.commit;
-                query = query
-                    .bind(row.event.id.to_string())
-                    .bind(commit.stream.aggregate_type.as_str())
-                    .bind(commit.stream.aggregate_id.as_str())
-                    .bind(integer(row.version.get()))
-                    .bind(integer(row.position.get()))
-                    .bind(&*row.event.event_type)
-                    .bind(i64::from(row.event.schema_version))
-                    .bind(commit.occurred_at.timestamp_micros())
-                    .bind(commit.created_by.as_ref().map(CreatedBy::as_str))
-                    .bind(commit.correlation_id.to_string())
-                    .bind(commit.causation_id.map(|id| id.to_string()))
-                    .bind(row.event.data.get());
-            }
-            query.execute(&mut self.inner).await.map_err(insert_error)?;
+        if elsewhere > 0 {
+            return Err(InsertError::Conflict);
         }
-        Ok(())
+        let last = found.first().copied().unwrap_or_default();
+        Ok(Position::new(u64::try_from(last).unwrap_or_default()))
     }
 
     async fn free_claims(&mut self, commits: &[&Commit]) -> Result<(), InsertError> {
@@ -189,26 +169,65 @@ impl WriteConnection {
     }
 }
 
-static HEADS_ELSEWHERE: LazyLock<RowStatements> = LazyLock::new(|| {
-    RowStatements::new(
-        "with head (type, id, expected) as (values ",
-        "(?,?,?)",
-        ") select count(*) from head where expected <> coalesce((select max(version) \
-         from domain_events where aggregate_type = head.type and aggregate_id = head.id), 0)",
-    )
-});
+/// The last position, then nothing or the number of streams that are elsewhere.
+const BEGIN: &str = "begin immediate; select coalesce(max(position), 0) from domain_events";
+
+const HEADS: &str = "with head (type, id, expected) as (values ";
+const HEAD: &str = "(?,?,?)";
+const ELSEWHERE: &str = ") select count(*) from head where expected <> coalesce((select \
+    max(version) from domain_events where aggregate_type = head.type and aggregate_id = head.id), 0)";
+
+static BEGIN_WITH_HEADS: LazyLock<RowStatements> =
+    LazyLock::new(|| RowStatements::new(&format!("{BEGIN}; {HEADS}"), HEAD, ELSEWHERE));
+
+static HEADS_ELSEWHERE: LazyLock<RowStatements> =
+    LazyLock::new(|| RowStatements::new(HEADS, HEAD, ELSEWHERE));
 
 // `or fail` in these: the whole transaction is undone when one fails, so SQLite need not write a
 // journal (a temporary file) to undo the statement alone. That took a fifth of an append.
-static INSERT_EVENTS: LazyLock<RowStatements> = LazyLock::new(|| {
-    RowStatements::new(
-        "insert or fail into domain_events (id, aggregate_type, aggregate_id, version, position, \
-         event_type, schema_version, occurred_at, created_by, correlation_id, causation_id, \
-         event_data) values ",
-        "(?,?,?,?,?,?,?,?,?,?,?,?)",
-        "",
-    )
-});
+const EVENTS: &str = "insert or fail into domain_events (id, aggregate_type, aggregate_id, version, \
+    position, event_type, schema_version, occurred_at, created_by, correlation_id, causation_id, \
+    event_data) values ";
+const EVENT: &str = "(?,?,?,?,?,?,?,?,?,?,?,?)";
+
+static INSERT_EVENTS: LazyLock<RowStatements> =
+    LazyLock::new(|| RowStatements::new(EVENTS, EVENT, ""));
+
+static INSERT_EVENTS_AND_COMMIT: LazyLock<RowStatements> =
+    LazyLock::new(|| RowStatements::new(EVENTS, EVENT, "; commit"));
+
+type HeadsQuery<'q> = sqlx::query::QueryScalar<'q, sqlx::Sqlite, i64, SqliteArguments>;
+
+fn bound_heads<'q>(query: HeadsQuery<'q>, heads: &[(&'q StreamId, Version)]) -> HeadsQuery<'q> {
+    heads.iter().fold(query, |query, (stream, expected)| {
+        query
+            .bind(stream.aggregate_type.as_str())
+            .bind(stream.aggregate_id.as_str())
+            .bind(integer(expected.get()))
+    })
+}
+
+fn bound<'q>(
+    sql: sqlx::AssertSqlSafe<Arc<str>>,
+    events: &[NumberedEvent<'q>],
+) -> sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments> {
+    events.iter().fold(sqlx::query(sql), |query, row| {
+        let commit = row.commit;
+        query
+            .bind(row.event.id.to_string())
+            .bind(commit.stream.aggregate_type.as_str())
+            .bind(commit.stream.aggregate_id.as_str())
+            .bind(integer(row.version.get()))
+            .bind(integer(row.position.get()))
+            .bind(&*row.event.event_type)
+            .bind(i64::from(row.event.schema_version))
+            .bind(commit.occurred_at.timestamp_micros())
+            .bind(commit.created_by.as_ref().map(CreatedBy::as_str))
+            .bind(commit.correlation_id.to_string())
+            .bind(commit.causation_id.map(|id| id.to_string()))
+            .bind(row.event.data.get())
+    })
+}
 
 static FREE_CLAIMS: LazyLock<RowStatements> = LazyLock::new(|| {
     RowStatements::new(

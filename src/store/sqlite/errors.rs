@@ -5,7 +5,9 @@ use sqlx::{Error, error::ErrorKind};
 use crate::store::{AppendError, ReadError, rounds::InsertError};
 
 const BUSY: i32 = 5;
+const READ_ONLY: i32 = 8;
 const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
 const TOO_BIG: i32 = 18;
 const CONSTRAINT: i32 = 19;
 const MISMATCH: i32 = 20;
@@ -32,6 +34,20 @@ pub(super) fn insert_error(error: Error) -> InsertError {
         return InsertError::Conflict;
     }
     InsertError::Failed(append_error(error))
+}
+
+/// An error of the statement that adds the last events and commits. A full disk stops it before
+/// the frame that makes the transaction whole; where writing or flushing failed otherwise, what
+/// reached the disk is found out by appending again.
+pub(super) fn commit_error(error: Error) -> InsertError {
+    let stored_nothing = matches!(
+        code(&error),
+        Some(CONSTRAINT | TOO_BIG | MISMATCH | FULL | READ_ONLY | BUSY)
+    );
+    if stored_nothing {
+        return insert_error(error);
+    }
+    InsertError::Failed(AppendError::OutcomeUnknown(error.into()))
 }
 
 /// As [`insert_error`], where a conflict cannot be.

@@ -267,7 +267,7 @@ async fn a_database_that_another_writes_to_all_the_time_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_has_an_unknown_outcome_and_may_be_appended_again() {
+async fn a_commit_that_is_refused_at_its_end_stores_nothing_and_may_be_appended_again() {
     let database = Database::new();
     let store = database.connect(SqliteOptions::default()).await.unwrap();
     // A deferred foreign key is the one thing that SQLite checks as late as in the commit.
@@ -282,7 +282,7 @@ async fn a_commit_that_fails_has_an_unknown_outcome_and_may_be_appended_again() 
 
     let error = store.save(one.clone()).await.unwrap_err();
 
-    assert!(matches!(error, AppendError::OutcomeUnknown(_)), "{error:?}");
+    assert!(matches!(error, AppendError::Unstorable(_)), "{error:?}");
     assert!(!store.exists(&one.stream).await.unwrap());
     run(&store, "drop trigger t").await;
     assert_works(&store, one).await;

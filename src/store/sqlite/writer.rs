@@ -45,6 +45,7 @@ impl Writer {
         };
         Ok(WriteConnection {
             inner,
+            open: false,
             broken: false,
         })
     }
@@ -70,6 +71,8 @@ impl Writer {
 #[derive(Debug)]
 pub(super) struct WriteConnection {
     pub(super) inner: SqliteConnection,
+    /// Whether a transaction is open.
+    open: bool,
     /// Whether a transaction may be open that cannot be ended.
     broken: bool,
 }
@@ -79,9 +82,15 @@ impl WriteConnection {
     /// finds its view outdated half-way.
     pub(super) async fn begin(&mut self) -> Result<(), Error> {
         let begun = self.run("begin immediate").await;
-        if let Err(error) = &begun {
-            // Where another process writes, nothing was begun; else nobody knows.
-            self.broken |= !is_busy(error);
+        self.begun(begun)
+    }
+
+    /// Notes whether a transaction was begun. Where another process writes, none was; where it
+    /// failed otherwise, nobody knows.
+    pub(super) fn begun<T>(&mut self, begun: Result<T, Error>) -> Result<T, Error> {
+        match &begun {
+            Ok(_) => self.open = true,
+            Err(error) => self.broken |= !is_busy(error),
         }
         begun
     }
@@ -89,18 +98,26 @@ impl WriteConnection {
     /// Begins a transaction that only reads.
     pub(super) async fn begin_read(&mut self) -> Result<(), Error> {
         let begun = self.run("begin").await;
-        self.broken |= begun.is_err();
-        begun
+        self.begun(begun)
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), Error> {
-        self.run("commit").await
+        self.run("commit").await?;
+        self.committed();
+        Ok(())
+    }
+
+    /// Notes that the transaction is committed.
+    pub(super) const fn committed(&mut self) {
+        self.open = false;
     }
 
     /// Undoes a transaction. Where that fails the connection is given up, and SQLite undoes it
     /// when it is closed.
     pub(super) async fn rollback(&mut self) {
-        self.broken |= self.run("rollback").await.is_err();
+        if std::mem::take(&mut self.open) {
+            self.broken |= self.run("rollback").await.is_err();
+        }
     }
 
     // Plain statements: sqlx's own transactions would be rolled back on drop, unseen.
