@@ -43,6 +43,12 @@ impl Database {
         .unwrap()
     }
 
+    /// The position of the last event of the log; zero where it is empty.
+    pub(super) async fn last_position(&mut self) -> i64 {
+        let query = "select coalesce(max(position), 0) from domain_events";
+        self.number(query).await
+    }
+
     /// All texts that a query finds.
     pub(super) async fn texts(&mut self, query: &str) -> Vec<String> {
         let query = AssertSqlSafe(query.to_owned());
@@ -55,10 +61,14 @@ impl Database {
 
     /// Adds an event of a user to the log behind the server's back, and gives its position.
     pub(super) async fn insert(&mut self, event: &Foreign<'_>) -> i64 {
-        let position = self.number("select position + 1 from log_head").await;
-        let now = match self {
-            Self::Sqlite(_) => "1700000000000006",
-            Self::Postgres(_) => "'2023-11-14T22:13:20.000006Z'",
+        let position = self.last_position().await + 1;
+        let (now, head) = match self {
+            // Here the position is the row's own number.
+            Self::Sqlite(_) => ("1700000000000006", String::new()),
+            Self::Postgres(_) => (
+                "'2023-11-14T22:13:20.000006Z'",
+                format!("update log_head set position = {position};"),
+            ),
         };
         let Foreign {
             aggregate_id,
@@ -73,8 +83,7 @@ impl Database {
              event_type, schema_version, occurred_at, correlation_id, event_data) values \
              ('{ulid}', 'User', '{aggregate_id}', {version}, {position}, '{event_type}', 1, {now}, \
              '{ulid}', '{data}'); \
-             update log_head set position = {position}; \
-             commit"
+             {head} commit"
         );
         self.run(&insert).await;
         position

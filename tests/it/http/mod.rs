@@ -141,10 +141,7 @@ impl Wire {
 
     /// The position of the last stored event, as the database has it.
     async fn head(&self) -> i64 {
-        self.database()
-            .await
-            .number("select position from log_head")
-            .await
+        self.database().await.last_position().await
     }
 }
 
