@@ -16,6 +16,7 @@ use actix::{
     WrapFuture as _,
 };
 use rand::RngExt as _;
+use tokio::time::Instant;
 use tracing::error;
 
 use super::{
@@ -26,6 +27,7 @@ use super::{
     journal::{Failure, Fate, HandOver, chain},
     kind::Kind,
     load::{Slot, Ticket},
+    pace::Return,
     passivation::Asked,
     pending::{Decided, Fates, Pending},
 };
@@ -87,6 +89,9 @@ pub(super) struct AggregateActor<A: Aggregate> {
     /// How often the state was loaded: between two loads, every new version is this actor's own.
     pub(super) loads: u64,
     hand_over_scheduled: bool,
+    handed_over_at: Instant,
+    /// Whom to let come back before the next hand-over.
+    return_of_callers: Return,
     /// Whether the state is being read; the mailbox waits until it is there.
     loading: bool,
 }
@@ -104,6 +109,8 @@ impl<A: Aggregate> AggregateActor<A> {
             reload: Reload::No,
             loads: 0,
             hand_over_scheduled: false,
+            handed_over_at: Instant::now(),
+            return_of_callers: Return::default(),
             loading: false,
         }
     }
@@ -182,6 +189,27 @@ impl<A: Aggregate> AggregateActor<A> {
         }
     }
 
+    /// Goes on once the callers that were just answered have had the time to come back.
+    pub(super) fn go_on_after_return(&mut self, answered: usize, ctx: &mut Context<Self>) {
+        self.return_of_callers = Return::of(answered, self.queue.len(), self.handed_over_at);
+        self.await_return(ctx);
+    }
+
+    fn await_return(&mut self, ctx: &mut Context<Self>) {
+        if !self.return_of_callers.is_awaited_at(self.queue.len()) {
+            self.hand_over_scheduled = false;
+            self.go_on(ctx);
+            return;
+        }
+        // Until then no other hand-over is to be scheduled.
+        self.hand_over_scheduled = true;
+        std::thread::yield_now();
+        let yielded = tokio::task::yield_now()
+            .into_actor(self)
+            .map(|(), actor, ctx| actor.await_return(ctx));
+        ctx.spawn(yielded);
+    }
+
     fn hand_over(&mut self, decided: usize, ctx: &Context<Self>) {
         let commits: Vec<_> = self
             .queue
@@ -193,6 +221,7 @@ impl<A: Aggregate> AggregateActor<A> {
             })
             .collect();
         self.in_flight = decided;
+        self.handed_over_at = Instant::now();
         let count = commits.len();
         let me = ctx.address();
         let settle = Box::new(move |fates| {

@@ -69,7 +69,6 @@ pub(super) fn journal(store: Arc<dyn EventStore>, settings: JournalSettings) -> 
         settings,
         waiting,
         held_back: None,
-        last: None,
     };
     (Journal(sender), writer)
 }
@@ -81,20 +80,7 @@ pub(super) struct Writer {
     waiting: UnboundedReceiver<HandOver>,
     /// What did not fit the last batch.
     held_back: Option<HandOver>,
-    last: Option<LastBatch>,
 }
-
-/// What the next batch may be expected to be like.
-struct LastBatch {
-    commits: usize,
-    /// Until when its callers may be on their way back with their next commands.
-    expected_until: Instant,
-}
-
-/// The part of an append's time for which the next one waits for the callers just answered.
-const GRACE_DIVISOR: u32 = 8;
-/// The longest such wait.
-const LONGEST_GRACE: Duration = Duration::from_micros(500);
 
 /// Hand-overs on their way into a batch.
 #[derive(Default)]
@@ -130,23 +116,11 @@ impl Writer {
     /// Writes batches until every [`Journal`] is gone and all is written.
     pub(super) async fn run(mut self) {
         while let Some(batch) = self.gather().await {
-            let commits = batch.iter().map(|hand_over| hand_over.commits.len()).sum();
-            let began = Instant::now();
             self.write(batch).await;
-            let grace = (began.elapsed() / GRACE_DIVISOR).min(LONGEST_GRACE);
-            self.last = (commits > 1).then(|| LastBatch {
-                commits,
-                expected_until: Instant::now() + grace,
-            });
         }
     }
 
     /// Waits for one hand-over, and takes with it all that wait already, within the limits.
-    ///
-    /// Callers that were answered together come back together, but not at once: the first of
-    /// them would be written alone while all others wait for it. So for a fraction of the time
-    /// that the last append took, counted from its end, this lets other threads run until as many
-    /// are there again. A system that is idle, or whose callers come one by one, never waits.
     async fn gather(&mut self) -> Option<Vec<HandOver>> {
         let first = match self.held_back.take() {
             Some(held_back) => held_back,
@@ -156,16 +130,6 @@ impl Writer {
         // One hand-over over the limit goes alone: it is cut in `write`.
         batch.add(first, &self.settings);
         self.take_waiting(&mut batch);
-        if let Some(last) = self.last.take() {
-            while !batch.full
-                && batch.commits < last.commits
-                && Instant::now() < last.expected_until
-            {
-                tokio::task::yield_now().await;
-                std::thread::yield_now();
-                self.take_waiting(&mut batch);
-            }
-        }
         Some(batch.hand_overs)
     }
 

@@ -23,6 +23,7 @@ mod kind;
 mod load;
 mod loader;
 mod named;
+mod pace;
 mod passivation;
 mod pending;
 mod prepare;

@@ -57,7 +57,7 @@ impl<A: Aggregate> Handler<Fates> for AggregateActor<A> {
         if course == Course::Intact {
             self.queue = waiting;
             self.snapshot_if_due();
-            self.go_on(ctx);
+            self.go_on_after_return(handed_over, ctx);
             return;
         }
         self.queue.extend(undecided);
