@@ -20,8 +20,8 @@ use crate::store::Cause;
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than there are statements, each with up to 32 numbers of rows.
-const STATEMENT_CACHE: usize = 512;
+/// More than there are statements, each with up to 64 numbers of rows.
+const STATEMENT_CACHE: usize = 1024;
 
 /// After how many pages of the write-ahead log they are moved into the database: 32 MiB. A page
 /// that is written many times is moved once; in batches of 64 that was 12 to 30 % more events a

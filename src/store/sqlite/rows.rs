@@ -8,7 +8,7 @@ use crate::store::ReadError;
 
 /// The most rows in one statement: enough that handing a statement over to the connection's
 /// thread costs little for each row, few enough that each number of rows stays prepared.
-pub(super) const MAX_ROWS: usize = 32;
+pub(super) const MAX_ROWS: usize = 64;
 
 /// One statement for each number of rows up to [`MAX_ROWS`]: texts made once, and the same each
 /// time, so that the connection keeps them prepared.
