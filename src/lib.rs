@@ -1,4 +1,9 @@
-//! dormouse: an actor-based runtime for event-sourced aggregates.
+#![doc = include_str!("../README.md")]
+//!
+//! # The modules
+//!
+//! [`domain`] is what a user writes; [`runtime`] runs it; [`store`] keeps it; [`http`] serves it;
+//! [`testing`] tests it; [`iam`] is a domain to read; [`settings`] sets the limits of all of them.
 
 pub mod domain;
 pub mod http;

@@ -63,6 +63,12 @@ pub fn configure(config: &mut ServiceConfig) {
         )
         .service(
             web::scope("/v1")
+                // Routes are tried in their order, and this one is asked for most.
+                .service(
+                    web::resource("/aggregates/{type}/{id}/commands/{command}")
+                        .route(web::post().to(commands::on_aggregate))
+                        .default_service(web::to(commands::only_post)),
+                )
                 // An aggregate may have the id `commands`; the next route would take its events.
                 .service(
                     web::resource("/aggregates/{type}/{id:commands}/events")
@@ -72,11 +78,6 @@ pub fn configure(config: &mut ServiceConfig) {
                 .service(
                     web::resource("/aggregates/{type}/commands/{command}")
                         .route(web::post().to(commands::on_new_aggregate))
-                        .default_service(web::to(commands::only_post)),
-                )
-                .service(
-                    web::resource("/aggregates/{type}/{id}/commands/{command}")
-                        .route(web::post().to(commands::on_aggregate))
                         .default_service(web::to(commands::only_post)),
                 )
                 .service(
