@@ -12,13 +12,18 @@ use sqlx::{
     ConnectOptions as _,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{Shared, SqliteStore, schema, writer::Writer};
 use crate::store::Cause;
 
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long another process may still hold the database before it counts as in use.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause between two looks at the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// More than there are statements, each with up to 64 numbers of rows.
 const STATEMENT_CACHE: usize = 1024;
@@ -148,7 +153,7 @@ async fn open_file(
         return Err(unreachable("there is no such file".into()));
     }
     let lock = if options.exclusive {
-        Some(lock(path, database)?)
+        Some(lock(path, database).await?)
     } else {
         None
     };
@@ -210,8 +215,9 @@ fn with_pragmas(file: SqliteConnectOptions) -> SqliteConnectOptions {
 }
 
 /// Locks the file beside the database. The operating system lets go of it when the process
-/// ends, however it ends; SQLite's own locks end with each transaction.
-fn lock(path: &Path, database: &str) -> Result<File, OpenError> {
+/// ends, however it ends; SQLite's own locks end with each transaction. A process that was killed
+/// takes a moment to be gone, and whoever starts it again at once should not be refused.
+async fn lock(path: &Path, database: &str) -> Result<File, OpenError> {
     let unreachable = |error: std::io::Error| OpenError::Unreachable {
         database: database.to_owned(),
         cause: error.into(),
@@ -224,11 +230,19 @@ fn lock(path: &Path, database: &str) -> Result<File, OpenError> {
         .write(true)
         .open(name);
     let file = opened.map_err(unreachable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            database: database.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(unreachable(error)),
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse {
+                    database: database.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(unreachable(error)),
+        }
     }
 }

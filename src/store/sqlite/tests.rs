@@ -111,6 +111,20 @@ async fn assert_works(store: &SqliteStore, commit: Commit) {
 }
 
 #[tokio::test]
+async fn a_store_that_is_on_its_way_out_is_waited_for() {
+    let database = Database::new();
+    let leaving = database.connect(SqliteOptions::default()).await.unwrap();
+
+    let (next, ()) = tokio::join!(database.connect(SqliteOptions::default()), async {
+        // By now the next one has found the database locked once.
+        tokio::task::yield_now().await;
+        leaving.close().await;
+    });
+
+    assert_works(&next.unwrap(), commit("one", 1, 1)).await;
+}
+
+#[tokio::test]
 async fn an_exclusive_database_is_refused_to_a_second_store() {
     let database = Database::new();
     let first = database.connect(SqliteOptions::default()).await.unwrap();
