@@ -133,7 +133,7 @@ impl Upcasters {
             }
         }
         for (event_type, version) in self.steps.keys() {
-            if self.end_of(event_type, *version).is_none() {
+            if !self.leads_to_today(event_type, *version) {
                 return Err(UpcasterError::LooseEnd {
                     event_type,
                     version: *version,
@@ -151,13 +151,16 @@ impl Upcasters {
         renames.map(|step| step.from + 1).min()
     }
 
-    fn end_of<'a>(&self, event_type: &'a str, version: u32) -> Option<&'a str> {
+    /// Whether the steps from here on end at a schema version written today.
+    fn leads_to_today(&self, event_type: &str, version: u32) -> bool {
         let mut at = (event_type, version);
         while self.current.get(at.0) != Some(&at.1) {
-            let step = self.steps.get(&at)?;
+            let Some(step) = self.steps.get(&at) else {
+                return false;
+            };
             at = (step.renamed_to.unwrap_or(at.0), at.1 + 1);
         }
-        Some(event_type)
+        true
     }
 
     /// The data at today's schema, with today's event type; nothing where no chain leads there.
