@@ -14,6 +14,7 @@ mod errors;
 pub mod memory;
 mod open;
 pub mod postgres;
+mod query;
 mod records;
 mod rounds;
 pub mod sqlite;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 
 pub use errors::{AppendError, Cause, NotReady, ReadError};
 pub use open::{OpenError, migrate, open};
+pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
     Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered, RecoveryRequest,
     StoredSnapshot, Verdict,
