@@ -15,6 +15,7 @@ mod errors;
 mod facts;
 mod insert;
 mod json_text;
+mod models;
 mod reads;
 mod rows;
 mod snapshots;
@@ -26,10 +27,10 @@ use async_trait::async_trait;
 
 pub use errors::OpenError;
 
-use self::{reads::Readers, writer::Writer};
+use self::{models::Models, reads::Readers, writer::Writer};
 use super::{
     AppendError, Commit, EventStore, NotReady, ReadError, Receipt, RecordedEvent, Recovered,
-    RecoveryRequest, StoredSnapshot, Verdict,
+    RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -77,6 +78,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     writer: Writer,
     readers: Readers,
+    models: Models,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -100,7 +102,12 @@ impl PostgresStore {
         let readers = Readers::new(connect_options.clone(), &options, answer_timeout);
         let writer = Writer::new(connect_options, options.connect_timeout, answer_timeout);
         readers.ready().await?;
-        Ok(Self { writer, readers })
+        let models = Models::new(connect::modelling(url, &options)?, &options);
+        Ok(Self {
+            writer,
+            readers,
+            models,
+        })
     }
 
     /// Brings the schema at a `postgres://` URL to this program's. Does nothing where it is
@@ -172,11 +179,16 @@ impl EventStore for PostgresStore {
         snapshots::save(&self.readers, &snapshots, keep).await
     }
 
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.models.clone()))
+    }
+
     async fn ready(&self) -> Result<(), NotReady> {
         self.readers.ready().await
     }
 
     async fn close(&self) {
+        self.models.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -9,6 +9,7 @@ mod append;
 mod connect;
 mod errors;
 mod facts;
+mod models;
 mod reads;
 mod rows;
 mod schema;
@@ -28,7 +29,7 @@ pub use connect::{OpenError, SqliteOptions};
 use self::{errors::read_error, writer::Writer};
 use super::{
     AppendError, Commit, EventStore, NotReady, ReadError, Receipt, RecordedEvent, Recovered,
-    RecoveryRequest, StoredSnapshot, Verdict,
+    RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -42,8 +43,9 @@ pub struct SqliteStore {
 
 #[derive(Debug)]
 struct Shared {
-    /// Who holds it appends or saves snapshots; the others wait here, in their order.
-    writer: Mutex<Writer>,
+    /// Who holds it appends, saves snapshots or keeps a read model; the others wait here, in
+    /// their order.
+    writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
 }
 
@@ -155,6 +157,10 @@ impl EventStore for SqliteStore {
     ) -> Result<(), ReadError> {
         let work = snapshots::save(Arc::clone(&self.shared), snapshots, keep);
         to_its_end(work, |error| ReadError::Unavailable(error.into())).await
+    }
+
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {
