@@ -100,17 +100,6 @@ fn run(command: Command) -> Result<ExitCode, ExitCode> {
     }
 }
 
-/// An error with all that lies under it, on one line of the log.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
 fn refuse(reason: impl std::fmt::Display) -> ExitCode {
     eprintln!("{reason}");
     ExitCode::from(USAGE)

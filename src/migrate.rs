@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use dormouse::{settings::Settings, store};
+use dormouse::{domain::error_chain, settings::Settings, store};
 use tracing::{error, info};
-
-use crate::error_chain;
 
 /// Runs the command to its end.
 pub(crate) fn run(settings: &Settings) -> ExitCode {

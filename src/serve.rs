@@ -9,6 +9,7 @@ use actix_web::{
     web::{self, Data},
 };
 use dormouse::{
+    domain::error_chain,
     http::{self, BodyLimit, ReadModels},
     iam::{self, PasswordHasher, PasswordSettings, UserDirectory, UserSearch},
     projection::Projections,
@@ -18,8 +19,6 @@ use dormouse::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
-
-use crate::error_chain;
 
 /// Seconds that open connections get once all commands are answered: only idle ones are left.
 const CONNECTIONS_TIMEOUT_SECONDS: u64 = 1;

@@ -123,6 +123,7 @@ async fn take(cases: &Aggregates<PermitCase>, step: Step) -> Result<Answer<()>, 
     let options = CommandOptions {
         key: Some(key),
         created_by: Some(step.resource),
+        occurred_at: Some(step.at),
         ..CommandOptions::default()
     };
     if step.activity == Activity::ConfirmReceipt {

@@ -8,6 +8,7 @@ mod aggregate;
 mod claim;
 mod clock;
 mod codec;
+mod error_chain;
 mod event;
 mod ids;
 mod secret;
@@ -18,6 +19,7 @@ pub use aggregate::{Aggregate, CommandContext, Decision, Handle, Rejection};
 pub use claim::{Claim, InvalidClaim};
 pub use clock::{Clock, SystemClock};
 pub use codec::{DecodeError, EncodeError, EventCodec};
+pub use error_chain::error_chain;
 pub use event::{Event, EventType};
 pub use ids::{
     AggregateId, AggregateType, CausationId, CorrelationId, CreatedBy, EventId, IdGenerator,

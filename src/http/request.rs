@@ -73,6 +73,8 @@ pub(super) fn command_options(headers: &HeaderMap) -> Result<CommandOptions, Pro
         correlation_id: parsed(headers, "X-Correlation-Id")?,
         causation_id: parsed(headers, "X-Causation-Id")?,
         created_by: parsed(headers, "X-Created-By")?,
+        // Who calls over the network does not say when something happened: it happens now.
+        occurred_at: None,
         timeout: timeout(headers)?,
     })
 }

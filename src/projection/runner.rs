@@ -10,11 +10,11 @@ use super::{
     Unapplicable,
     applied::Applied,
     batch::{BatchError, Page, Work},
-    supervisor::{chain, pause},
+    supervisor::pause,
     switch::Switched,
 };
 use crate::{
-    domain::Position,
+    domain::{Position, error_chain},
     store::{
         RecordedEvent,
         models::{Epoch, ModelError, Stopped},
@@ -136,7 +136,10 @@ impl Runner {
             End::Done => {
                 if let Err(error) = self.release(epoch).await {
                     // It expires by itself.
-                    warn!(error = chain(&error), "a lease could not be given back");
+                    warn!(
+                        error = error_chain(&error),
+                        "a lease could not be given back"
+                    );
                 }
             }
             End::Fenced => warn!(
@@ -325,7 +328,7 @@ impl Runner {
         let Some(event) = page.events.pop() else {
             return Err(BatchError::Refused(error));
         };
-        let reason = chain(&error);
+        let reason = error_chain(&error);
         match self.work.projection.when_unapplicable() {
             Unapplicable::Stop => {
                 self.stand_still(progress, &event, reason).await?;
@@ -400,7 +403,7 @@ impl Runner {
 
     /// Tells a failure once, and keeps it for whoever asks.
     fn note_failure(&self, error: &ModelError) {
-        let error = chain(error);
+        let error = error_chain(error);
         let known = self.failing().replace(error.clone());
         if known.is_none() {
             let projection = self.work.generation.name.as_str();

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::{Build, Projection, applied::Applied, batch::Work, runner::Runner};
 use crate::{
+    domain::error_chain,
     settings::ProjectionSettings,
     store::{
         EventStore,
@@ -46,7 +47,7 @@ impl Supervisor {
                 Ok(()) => (first_look, failing) = (false, false),
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        let error = chain(&error);
+                        let error = error_chain(&error);
                         warn!(
                             projection = self.name,
                             error, "cannot look at its generations"
@@ -180,15 +181,4 @@ pub(super) async fn pause(time: Duration, stopped: &mut watch::Receiver<bool>) {
         // Without a sender the process is ending too.
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
-}
-
-/// An error with all that lies under it.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -24,14 +24,14 @@ use super::{
     ask::Work,
     decide::{Ahead, StateAfter, decide},
     folded::Folded,
-    journal::{Failure, Fate, HandOver, chain},
+    journal::{Failure, Fate, HandOver},
     kind::Kind,
     load::{Slot, Ticket},
     pace::Return,
     passivation::Asked,
     pending::{Decided, Fates, Pending},
 };
-use crate::domain::{Aggregate, StreamId};
+use crate::domain::{Aggregate, StreamId, error_chain};
 
 /// Work for the actor, counted by its ticket.
 pub(super) struct Take<A: Aggregate> {
@@ -279,7 +279,7 @@ impl<A: Aggregate> AggregateActor<A> {
                 self.decide_anew(ctx);
             }
             Err(error) => {
-                error!(stream = %self.stream, error = chain(&error), "an aggregate cannot be recovered");
+                error!(stream = %self.stream, error = error_chain(&error), "an aggregate cannot be recovered");
                 let retryable = error.is_retryable();
                 let error = Arc::new(error);
                 for pending in std::mem::take(&mut self.queue) {

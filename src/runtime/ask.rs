@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use ulid::Ulid;
@@ -54,6 +55,8 @@ pub(super) struct CommandMeta {
     pub(super) correlation_id: CorrelationId,
     pub(super) causation_id: Option<CausationId>,
     pub(super) created_by: Option<CreatedBy>,
+    /// When it happened, where its sender says.
+    pub(super) occurred_at: Option<DateTime<Utc>>,
     pub(super) key: Option<KeyMeta>,
 }
 

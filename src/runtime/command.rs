@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::{
     CausationId, CorrelationId, CreatedBy, EventId, IdempotencyKey, Position, Version,
 };
@@ -31,6 +33,9 @@ pub struct CommandOptions {
     pub causation_id: Option<CausationId>,
     /// On whose behalf it is sent.
     pub created_by: Option<CreatedBy>,
+    /// When it happened, for what is brought in from another system; the clock's time where it is
+    /// absent. It is never before the aggregate's last event, nor in the future.
+    pub occurred_at: Option<DateTime<Utc>>,
     /// How long the caller waits; a command still unhandled then is dropped.
     pub timeout: Duration,
 }
@@ -43,6 +48,7 @@ impl Default for CommandOptions {
             correlation_id: None,
             causation_id: None,
             created_by: None,
+            occurred_at: None,
             timeout: Duration::from_secs(10),
         }
     }

@@ -14,11 +14,10 @@ use super::{
     actor::{AggregateActor, Reload},
     ask::{KeyMeta, Settled, Work},
     decide::may_have_a_receipt,
-    journal::chain,
     pending::{Decided, Pending},
 };
 use crate::{
-    domain::{Aggregate, Position, StreamId, Version},
+    domain::{Aggregate, Position, StreamId, Version, error_chain},
     store::{EventStore, ReadError, Receipt},
 };
 
@@ -204,7 +203,10 @@ async fn earlier_answer(
 
 /// A command that stored nothing could not be answered, because the store could not be read.
 fn unread(error: &ReadError) -> CommandError {
-    warn!(error = chain(error), "an answer could not be confirmed");
+    warn!(
+        error = error_chain(error),
+        "an answer could not be confirmed"
+    );
     match error {
         ReadError::Unavailable(_) => CommandError::StoreUnavailable,
         ReadError::Corrupt { what } => CommandError::Internal(what.clone()),

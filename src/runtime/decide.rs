@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 
 use super::{
     CommandError, Expected,
@@ -74,8 +74,7 @@ pub(super) fn decide<A: Aggregate>(
     if !is_as_expected(ask.meta().expected, version) {
         return answer(Err(CommandError::VersionMismatch { current: version }));
     }
-    // Times never go back within an aggregate, whatever the clock does.
-    let now = kind.node.clock.now().max(ahead.folded.occurred_at);
+    let now = time_of(ask.meta(), kind.node.clock.now(), ahead.folded.occurred_at);
     let events = match catch_unwind(AssertUnwindSafe(|| asked(stream, ahead, ask, now))) {
         Ok(Ok(events)) => events,
         Ok(Err(error)) => return answer(Err(error)),
@@ -97,6 +96,13 @@ pub(super) fn decide<A: Aggregate>(
         },
         Err(_) => panicked(stream, ask.meta().name),
     }
+}
+
+/// When a command's events happen. Times never go back within an aggregate, whatever the clock or
+/// the sender says; and none lies in the future, or all later events would share it.
+fn time_of(meta: &CommandMeta, now: DateTime<Utc>, last: DateTime<Utc>) -> DateTime<Utc> {
+    let told = meta.occurred_at.map(|told| told.trunc_subsecs(6).min(now));
+    told.unwrap_or(now).max(last)
 }
 
 fn is_as_expected(expected: Expected, version: Version) -> bool {

@@ -242,6 +242,7 @@ impl<A: Aggregate> Aggregates<A> {
                 .unwrap_or_else(|| CorrelationId(ids.next())),
             causation_id: options.causation_id,
             created_by: options.created_by,
+            occurred_at: options.occurred_at,
             key,
         })
     }

@@ -14,7 +14,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    domain::{Position, StreamId},
+    domain::{Position, StreamId, error_chain},
     settings::JournalSettings,
     store::{AppendError, Commit, EventStore, Loss, Verdict},
 };
@@ -223,7 +223,7 @@ impl Writer {
             let unknown = matches!(error, AppendError::OutcomeUnknown(_));
             if refuses_data(&error) {
                 warn!(
-                    error = chain(&error),
+                    error = error_chain(&error),
                     commits = commits.len(),
                     "the store cannot hold a commit's data"
                 );
@@ -231,16 +231,19 @@ impl Writer {
                 return Box::pin(self.append_halves(&commits, since)).await;
             }
             if !unknown && in_doubt_since.is_none() {
-                warn!(error = chain(&error), "a batch was not stored");
+                warn!(error = error_chain(&error), "a batch was not stored");
                 return fail(&commits, &error);
             }
             // From the first lost answer on, only a verdict tells what is stored.
             let since = *in_doubt_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= self.settings.resolve_timeout {
-                error!(error = chain(&error), "gave up: an outcome stays unknown");
+                error!(
+                    error = error_chain(&error),
+                    "gave up: an outcome stays unknown"
+                );
                 return fail_with(&commits, Failure::Unknown);
             }
-            warn!(error = chain(&error), "looking a batch up again");
+            warn!(error = error_chain(&error), "looking a batch up again");
             sleep(pause).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
@@ -316,15 +319,4 @@ fn fail(commits: &[Commit], error: &AppendError) -> Vec<Fate> {
 
 fn fail_with(commits: &[Commit], failure: Failure) -> Vec<Fate> {
     commits.iter().map(|_| Fate::Failed(failure)).collect()
-}
-
-/// An error with all that lies under it, for the log.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -11,8 +11,10 @@ use tokio::sync::{
 };
 use tracing::warn;
 
-use super::journal::chain;
-use crate::store::{EventStore, StoredSnapshot};
+use crate::{
+    domain::error_chain,
+    store::{EventStore, StoredSnapshot},
+};
 
 /// Snapshots that may wait to be written.
 const QUEUE: usize = 1024;
@@ -69,7 +71,10 @@ async fn run(store: Arc<dyn EventStore>, mut waiting: Receiver<Message>) {
         for (keep, snapshots) in by_keep {
             let count = snapshots.len();
             if let Err(error) = store.save_snapshots(snapshots, keep).await {
-                warn!(error = chain(&error), count, "snapshots were not written");
+                warn!(
+                    error = error_chain(&error),
+                    count, "snapshots were not written"
+                );
             }
         }
         for done in flushed {

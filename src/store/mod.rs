@@ -25,7 +25,7 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 
 pub use errors::{AppendError, Cause, NotReady, ReadError};
-pub use open::{OpenError, migrate, open};
+pub use open::{OpenError, migrate, open, open_to_read};
 pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
     Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered, RecoveryRequest,

@@ -27,13 +27,44 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`], which names what is wrong and no password.
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn EventStore>, OpenError> {
+    connect(
+        settings,
+        sqlite_options(settings),
+        postgres_options(settings),
+    )
+    .await
+}
+
+/// Opens the store for reading alone: its schema must be this program's, nothing is written,
+/// and it may be done beside a server that has the store for itself.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_to_read(settings: &StoreSettings) -> Result<Arc<dyn EventStore>, OpenError> {
+    let sqlite = SqliteOptions {
+        migrate: false,
+        exclusive: false,
+        read_only: true,
+        ..sqlite_options(settings)
+    };
+    let postgres = PostgresOptions {
+        migrate: false,
+        read_only: true,
+        ..postgres_options(settings)
+    };
+    connect(settings, sqlite, postgres).await
+}
+
+async fn connect(
+    settings: &StoreSettings,
+    sqlite: SqliteOptions,
+    postgres: PostgresOptions,
+) -> Result<Arc<dyn EventStore>, OpenError> {
     let url = settings.url.expose();
     Ok(match settings.url.kind() {
         StoreKind::Memory => Arc::new(MemoryStore::new()),
-        StoreKind::Sqlite => Arc::new(SqliteStore::connect(url, sqlite_options(settings)).await?),
-        StoreKind::Postgres => {
-            Arc::new(PostgresStore::connect(url, postgres_options(settings)).await?)
-        }
+        StoreKind::Sqlite => Arc::new(SqliteStore::connect(url, sqlite).await?),
+        StoreKind::Postgres => Arc::new(PostgresStore::connect(url, postgres).await?),
     })
 }
 
@@ -57,6 +88,7 @@ fn sqlite_options(settings: &StoreSettings) -> SqliteOptions {
         migrate: settings.migrate,
         connect_timeout: settings.connect_timeout,
         exclusive: settings.writers() == Writers::Exclusive,
+        read_only: false,
     }
 }
 
@@ -66,5 +98,6 @@ const fn postgres_options(settings: &StoreSettings) -> PostgresOptions {
         migrate: settings.migrate,
         connect_timeout: settings.connect_timeout,
         statement_timeout: settings.statement_timeout,
+        read_only: false,
     }
 }

@@ -12,7 +12,7 @@ use ulid::Ulid;
 
 use crate::domain::{
     Aggregate, AggregateId, Claim, Clock as _, CommandContext, CorrelationId, Decision, Event as _,
-    EventCodec, Handle, Rejection as _, SnapshotShape as _, Upcaster, Version,
+    EventCodec, Handle, Rejection as _, SnapshotShape as _, Upcaster, Version, error_chain,
 };
 
 use super::ManualClock;
@@ -265,14 +265,14 @@ fn apply_stored<A: Aggregate>(state: &mut A, event: &A::Event) {
     let codec = codec::<A>();
     let (event_type, data) = codec
         .encode(event)
-        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+        .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
     let stored = codec
         .decode(event_type.name, event_type.schema_version, &data)
         .unwrap_or_else(|error| {
             panic!(
                 "`{}` cannot be read back: {}",
                 event_type.name,
-                chain(&error)
+                error_chain(&error)
             )
         });
     state.apply(&stored);
@@ -285,7 +285,7 @@ fn stored_lines<A: Aggregate>(events: &[A::Event]) -> Vec<String> {
     let line = |event| {
         let (event_type, data) = codec
             .encode(event)
-            .unwrap_or_else(|error| panic!("{}", chain(&error)));
+            .unwrap_or_else(|error| panic!("{}", error_chain(&error)));
         // Through a value, so that the order of members does not count.
         let data: Value = serde_json::from_str(data.get())
             .unwrap_or_else(|error| panic!("an event is no JSON: {error}"));
@@ -314,17 +314,6 @@ fn check_state<A: Aggregate>(state: &A) {
             panic!("no store can hold a claim of this state: {error}");
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn diff(expected: &[String], found: &[String]) -> String {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use dormouse::{
-    domain::{CorrelationId, IdempotencyKey, Version},
+    domain::{CorrelationId, IdempotencyKey, Position, Version},
     runtime::{Aggregates, CommandError, CommandOptions, Expected, Runtime},
     settings::Settings,
     store::{EventStore, memory::MemoryStore},
@@ -56,10 +57,7 @@ async fn many_commands_at_once_get_versions_without_a_gap_and_their_own_answers(
     }
     versions.sort_unstable();
     assert_eq!(versions, (1..=600).collect::<Vec<u64>>());
-    let log = store
-        .read_log(dormouse::domain::Position::ZERO, 1000)
-        .await
-        .unwrap();
+    let log = store.read_log(Position::ZERO, 1000).await.unwrap();
     assert_eq!(log.len(), 600);
     assert_eq!(runtime.shutdown().await.unanswered, 0);
 }
@@ -248,9 +246,31 @@ async fn correlation_is_made_where_it_is_absent_and_kept_where_it_is_given() {
 
     assert_eq!(kept.correlation_id, given);
     assert_ne!(made.correlation_id, given);
-    let log = store
-        .read_log(dormouse::domain::Position::ZERO, 10)
-        .await
-        .unwrap();
+    let log = store.read_log(Position::ZERO, 10).await.unwrap();
     assert_eq!(log[1].correlation_id, made.correlation_id);
+}
+
+#[tokio::test]
+async fn what_is_brought_in_keeps_its_time_unless_it_goes_back_or_lies_ahead() {
+    let (_runtime, counters, store) = start(Settings::default()).await;
+    let at = |seconds: i64| DateTime::from_timestamp(seconds, 123_456_789);
+    let now = Utc::now();
+    let ahead = now + TimeDelta::days(1);
+
+    for occurred_at in [at(1000), at(2000), at(1500), Some(ahead), None] {
+        let options = CommandOptions {
+            occurred_at,
+            ..CommandOptions::default()
+        };
+        let id = id("c");
+        let added = counters.execute(&id, Add::one("t"), options);
+        added.await.unwrap();
+    }
+
+    let log = store.read_log(Position::ZERO, 10).await.unwrap();
+    let times: Vec<DateTime<Utc>> = log.iter().map(|event| event.occurred_at).collect();
+    let micros = |seconds| DateTime::from_timestamp(seconds, 123_456_000).unwrap();
+    assert_eq!(times[..3], [micros(1000), micros(2000), micros(2000)]);
+    assert!(times[3] > micros(2000) && times[3] < ahead, "{times:?}");
+    assert!(times[4] >= times[3] && times[4] < ahead, "{times:?}");
 }

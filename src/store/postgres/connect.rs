@@ -51,6 +51,10 @@ pub(super) fn modelling(
         // Half, so that it is known which of the two it was.
         ("lock_timeout", (limit / 2).max(1).to_string()),
         ("idle_in_transaction_session_timeout", limit.to_string()),
+        (
+            "default_transaction_read_only",
+            if options.read_only { "on" } else { "off" }.to_owned(),
+        ),
         // The append's argument about what a waiting statement sees is one about this level.
         ("default_transaction_isolation", "read committed".to_owned()),
     ]))

@@ -51,6 +51,8 @@ pub struct PostgresOptions {
     pub connect_timeout: Duration,
     /// The longest that a statement may run; half of it, the longest that it waits for a lock.
     pub statement_timeout: Duration,
+    /// Whether the server refuses every write.
+    pub read_only: bool,
 }
 
 impl Default for PostgresOptions {
@@ -60,6 +62,7 @@ impl Default for PostgresOptions {
             migrate: true,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            read_only: false,
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct SqliteOptions {
     pub connect_timeout: Duration,
     /// Whether to refuse a database that another exclusive store has open, in any process.
     pub exclusive: bool,
+    /// Whether every write is refused: what only reads may do so beside an exclusive store.
+    pub read_only: bool,
 }
 
 impl Default for SqliteOptions {
@@ -57,6 +59,7 @@ impl Default for SqliteOptions {
             migrate: true,
             connect_timeout: Duration::from_secs(10),
             exclusive: true,
+            read_only: false,
         }
     }
 }
@@ -164,7 +167,8 @@ async fn open_file(
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("cache_size", WRITER_CACHE)
         // What a statement needs to undo itself goes to memory, not to a file.
-        .pragma("temp_store", "memory");
+        .pragma("temp_store", "memory")
+        .pragma("query_only", if options.read_only { "on" } else { "off" });
     let mut connection = to_write
         .connect()
         .await

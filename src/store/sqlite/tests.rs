@@ -141,6 +141,27 @@ async fn an_exclusive_database_is_refused_to_a_second_store() {
 }
 
 #[tokio::test]
+async fn a_store_that_only_reads_may_do_so_beside_an_exclusive_one() {
+    let database = Database::new();
+    let exclusive = database.connect(SqliteOptions::default()).await.unwrap();
+    assert_works(&exclusive, commit("a", 1, 10)).await;
+
+    let reading = SqliteOptions {
+        migrate: false,
+        exclusive: false,
+        read_only: true,
+        ..SqliteOptions::default()
+    };
+    let reader = database.connect(reading).await.unwrap();
+    let refused = reader.save(commit("b", 1, 10)).await;
+
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(reader.last_position().await.unwrap(), Position::new(1));
+    assert_works(&exclusive, commit("b", 1, 10)).await;
+    assert_eq!(reader.last_position().await.unwrap(), Position::new(2));
+}
+
+#[tokio::test]
 async fn an_empty_file_is_not_migrated_unasked() {
     let database = Database::new();
     std::fs::write(database.directory.path().join("log.db"), "").unwrap();

@@ -43,6 +43,26 @@ async fn a_database_that_is_not_migrated_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_store_that_only_reads_writes_nothing() {
+    let database = Database::fresh().await;
+    let writing = database.store().await;
+    writing.save(commit("a", 0, 1)).await.unwrap();
+
+    let reading = PostgresOptions {
+        migrate: false,
+        read_only: true,
+        ..options()
+    };
+    let reader = PostgresStore::connect(&database.url, reading)
+        .await
+        .unwrap();
+    let refused = reader.save(commit("b", 0, 1)).await;
+
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(reader.last_position().await.unwrap(), Position::new(1));
+}
+
+#[tokio::test]
 async fn a_database_of_a_newer_program_is_refused() {
     let database = Database::fresh().await;
     let store = database.store().await;

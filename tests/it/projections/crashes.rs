@@ -1,0 +1,1 @@
+//! The real server, killed and stopped while it keeps the directory of users.
