@@ -40,7 +40,7 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let hasher = PasswordHasher::new(password_settings(&settings.iam))?;
     let builder = Runtime::builder(Arc::clone(&store)).settings(settings.clone());
     let runtime = iam::register(builder, &hasher).start().await?;
-    let (projections, models) = projections(settings, &store).await?;
+    let (projections, models) = projections(settings, &store)?;
     let server = bind(settings, &runtime, models)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
@@ -55,7 +55,7 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
 
 /// Starts the read models that the settings ask for. Those of the reference domain have tables, so
 /// on the memory store there are none.
-async fn projections(
+fn projections(
     settings: &Settings,
     store: &Arc<dyn store::EventStore>,
 ) -> Result<(Projections, ReadModels), Box<dyn std::error::Error>> {
@@ -68,7 +68,7 @@ async fn projections(
     if kept {
         builder = builder.projection(UserDirectory);
     }
-    let projections = builder.start().await?;
+    let projections = builder.start()?;
     let mut models = ReadModels::new(projections.clone());
     if kept {
         models = models.with(UserSearch);

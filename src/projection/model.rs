@@ -79,7 +79,7 @@ use crate::store::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = Arc::new(MemoryStore::new());
-/// let projections = Projections::builder(store).projection(Census).start().await?;
+/// let projections = Projections::builder(store).projection(Census).start()?;
 /// projections.shutdown().await;
 /// # Ok(())
 /// # }

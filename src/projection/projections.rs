@@ -85,11 +85,11 @@ impl ProjectionsBuilder {
         self
     }
 
-    /// Starts them, on the runtime of the caller.
+    /// Starts them, on the tokio runtime that this is called in.
     ///
     /// # Errors
     /// [`StartError`] names the projection that cannot run, and why.
-    pub async fn start(self) -> Result<Projections, StartError> {
+    pub fn start(self) -> Result<Projections, StartError> {
         let models = self.check()?;
         let mut by_name: HashMap<&'static str, Vec<Arc<dyn Projection>>> = HashMap::new();
         for projection in &self.registered {
@@ -217,7 +217,8 @@ impl Projections {
         for one in &mut all {
             if let Some(applied) = self.inner.applied.get(one.name.as_str()) {
                 let failing = applied.failing.lock();
-                one.failing = failing.unwrap_or_else(PoisonError::into_inner).clone();
+                let failing = failing.unwrap_or_else(PoisonError::into_inner);
+                one.failing.clone_from(&failing);
             }
         }
         Ok(all)

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use async_trait::async_trait;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, query::QueryAs};
 
 use super::{NAME, tables};
 use crate::{
@@ -145,18 +145,12 @@ impl Statement {
             ModelTx::Memory(_) => return Err(tables::memory()),
             ModelTx::Sqlite(connection) => {
                 let query = sqlx::query_as(sql);
-                let query = self
-                    .bound
-                    .into_iter()
-                    .fold(query, |query, text| query.bind(text));
+                let query = self.bound.into_iter().fold(query, QueryAs::bind);
                 query.fetch_all(connection).await?
             }
             ModelTx::Postgres(connection) => {
                 let query = sqlx::query_as(sql);
-                let query = self
-                    .bound
-                    .into_iter()
-                    .fold(query, |query, text| query.bind(text));
+                let query = self.bound.into_iter().fold(query, QueryAs::bind);
                 query.fetch_all(connection).await?
             }
         })

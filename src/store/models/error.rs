@@ -30,16 +30,19 @@ impl ModelError {
 impl From<sqlx::Error> for ModelError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error;
-        let refused = match &error {
-            Error::Database(database) => refuses(database.code().as_deref(), &**database),
-            Error::RowNotFound
-            | Error::TypeNotFound { .. }
-            | Error::ColumnIndexOutOfBounds { .. }
-            | Error::ColumnNotFound(_)
-            | Error::ColumnDecode { .. }
-            | Error::Encode(_)
-            | Error::Decode(_) => true,
-            _ => false,
+        let refused = if let Error::Database(database) = &error {
+            refuses(database.code().as_deref(), &**database)
+        } else {
+            matches!(
+                &error,
+                Error::RowNotFound
+                    | Error::TypeNotFound { .. }
+                    | Error::ColumnIndexOutOfBounds { .. }
+                    | Error::ColumnNotFound(_)
+                    | Error::ColumnDecode { .. }
+                    | Error::Encode(_)
+                    | Error::Decode(_)
+            )
         };
         if refused {
             Self::Refused(error.into())

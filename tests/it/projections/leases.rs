@@ -85,14 +85,12 @@ async fn another_process_goes_on_at_once_where_one_ends() {
         let first = start(Arc::clone(&place.store))
             .projection(Tally::default())
             .start()
-            .await
             .unwrap();
         append(&*place.store, "Thing", 15).await;
         let held = until_caught_up(&first, 1).await.holder.unwrap();
         let second = start(place.again().await)
             .projection(Tally::default())
             .start()
-            .await
             .unwrap();
         append(&*place.store, "Thing", 15).await;
         let still = until_caught_up(&second, 1).await.holder.unwrap();

@@ -19,7 +19,7 @@ async fn a_read_model_has_each_event_once_over_restarts() {
         for _ in 0..3 {
             append(&*place.store, "Thing", 25).await;
             let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
-            let projections = builder.projection(Tally::default()).start().await.unwrap();
+            let projections = builder.projection(Tally::default()).start().unwrap();
             until_caught_up(&projections, 1).await;
             append(&*place.store, "Thing", 7).await;
             let status = until_caught_up(&projections, 1).await;
@@ -42,7 +42,7 @@ async fn secrets_are_left_out_unless_the_projection_asks() {
             };
             let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
 
-            let projections = builder.projection(tally).start().await.unwrap();
+            let projections = builder.projection(tally).start().unwrap();
             until_caught_up(&projections, 1).await;
 
             let (_, rows) = served(&projections).await;
@@ -58,7 +58,7 @@ async fn effects_are_off_until_readers_see_the_read_model() {
         append(&*place.store, "Thing", 25).await;
         let tally = Tally::default();
         let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
-        let projections = builder.projection(tally.clone()).start().await.unwrap();
+        let projections = builder.projection(tally.clone()).start().unwrap();
         until_caught_up(&projections, 1).await;
 
         append(&*place.store, "Thing", 3).await;
@@ -76,7 +76,6 @@ async fn a_start_names_the_projection_and_the_store_that_do_not_fit() {
     let refused = Projections::builder(store)
         .projection(dormouse::iam::UserDirectory)
         .start()
-        .await
         .unwrap_err();
 
     assert!(matches!(refused, StartError::Unsupported { .. }));

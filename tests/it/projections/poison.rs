@@ -18,7 +18,7 @@ async fn a_projection_stands_still_before_what_it_cannot_apply_until_it_is_resum
         append(&*place.store, "Thing", 13).await;
         let tally = Tally::default();
         let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
-        let projections = builder.projection(tally.clone()).start().await.unwrap();
+        let projections = builder.projection(tally.clone()).start().unwrap();
 
         let stopped = until(&projections, 1, "stopped", |one| {
             matches!(one.state, ProjectionState::Stopped(_))
@@ -45,7 +45,7 @@ async fn a_projection_stands_still_before_what_it_cannot_apply_until_it_is_resum
         projections.shutdown().await;
         tally.picky.store(false, Ordering::SeqCst);
         let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
-        let projections = builder.projection(tally.clone()).start().await.unwrap();
+        let projections = builder.projection(tally.clone()).start().unwrap();
         until_caught_up(&projections, 1).await;
         tally.picky.store(true, Ordering::SeqCst);
         let poison = append(&*place.store, POISON, 1).await;
@@ -76,7 +76,7 @@ async fn a_projection_that_parks_goes_on_without_the_event_and_keeps_its_error()
             ..Tally::default()
         };
         let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
-        let projections = builder.projection(tally).start().await.unwrap();
+        let projections = builder.projection(tally).start().unwrap();
 
         let status = until_caught_up(&projections, 1).await;
 

@@ -22,7 +22,7 @@ async fn a_rebuild_replaces_the_read_model_while_it_is_written_and_read() {
         append(&*place.store, "Thing", 200).await;
         let tally = Tally::default();
         let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
-        let projections = builder.projection(tally.clone()).start().await.unwrap();
+        let projections = builder.projection(tally.clone()).start().unwrap();
         until_caught_up(&projections, 1).await;
         let stop = Arc::new(AtomicBool::new(false));
         let (writing, store) = (Arc::clone(&stop), Arc::clone(&place.store));
@@ -87,7 +87,7 @@ async fn a_higher_version_is_built_beside_the_older_one_which_a_registered_versi
     for place in places().await {
         append(&*place.store, "Thing", 50).await;
         let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
-        let first = builder.projection(Tally::default()).start().await.unwrap();
+        let first = builder.projection(Tally::default()).start().unwrap();
         until_caught_up(&first, 1).await;
         first.shutdown().await;
         append(&*place.store, "Thing", 50).await;
@@ -101,7 +101,6 @@ async fn a_higher_version_is_built_beside_the_older_one_which_a_registered_versi
             .projection(Tally::default())
             .projection(second)
             .start()
-            .await
             .unwrap();
         let status = until_caught_up(&projections, 2).await;
 
@@ -110,7 +109,7 @@ async fn a_higher_version_is_built_beside_the_older_one_which_a_registered_versi
         projections.shutdown().await;
         // An older program begins nothing, and leaves what serves alone.
         let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
-        let older = builder.projection(Tally::default()).start().await.unwrap();
+        let older = builder.projection(Tally::default()).start().unwrap();
         assert!(served(&older).await.1.len() == 100);
         older.shutdown().await;
     }

@@ -23,7 +23,7 @@ async fn rows_a_second() {
         let started = Instant::now();
         let builder = Projections::builder(Arc::clone(&place.store));
         let builder = builder.settings(ProjectionSettings::default());
-        let projections = builder.projection(Tally::default()).start().await.unwrap();
+        let projections = builder.projection(Tally::default()).start().unwrap();
         until_caught_up(&projections, 1).await;
         let seconds = started.elapsed().as_secs_f64();
         eprintln!(
