@@ -23,7 +23,8 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Applied {
     name: &'static str,
-    position: watch::Sender<Position>,
+    /// What readers see; nothing while no generation is known to be served.
+    position: watch::Sender<Option<Position>>,
     waiting: AtomicUsize,
     /// Wakes who looks at the log for this projection.
     pub(super) look: Notify,
@@ -37,7 +38,7 @@ impl Applied {
     pub(super) fn new(name: &'static str) -> Self {
         Self {
             name,
-            position: watch::Sender::new(Position::ZERO),
+            position: watch::Sender::new(None),
             waiting: AtomicUsize::new(0),
             look: Notify::new(),
             asking: Mutex::new(()),
@@ -48,8 +49,10 @@ impl Applied {
     /// Readers see every event up to here.
     pub(super) fn reached(&self, position: Position) {
         self.position.send_if_modified(|known| {
-            let further = position > *known;
-            *known = position.max(*known);
+            let further = known.is_none_or(|known| position > known);
+            if further {
+                *known = Some(position);
+            }
             further
         });
     }
@@ -73,7 +76,8 @@ impl Applied {
         self.look.notify_one();
         let mut pause = FIRST_LOOK;
         loop {
-            if *seen.borrow_and_update() >= position {
+            let reached = *seen.borrow_and_update();
+            if reached.is_some_and(|reached| reached >= position) {
                 return Ok(());
             }
             let next = Instant::now() + pause;
