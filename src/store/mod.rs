@@ -18,6 +18,7 @@ mod query;
 mod records;
 mod rounds;
 pub mod sqlite;
+mod view;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -30,6 +31,7 @@ pub use records::{
     Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered, RecoveryRequest,
     StoredSnapshot, Verdict,
 };
+pub use view::EventView;
 
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
