@@ -10,7 +10,7 @@ use crate::{
     domain::{Position, redact_raw},
     settings::ProjectionSettings,
     store::{
-        EventStore, LogPage, LogQuery, Order, ReadError, RecordedEvent,
+        EventStore, LogQuery, Order, ReadError, RecordedEvent,
         models::{Epoch, Generation, ModelError, ModelTransaction, ModelTx, ReadModels},
     },
 };
@@ -78,7 +78,7 @@ impl Work {
             after: Some(after),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
         };
-        let found = query_log(&*self.store, &query).await?;
+        let found = self.store.query_log(&query).await?;
         let mut page = Page {
             full: found.events.len() >= limit,
             to: found.read_to.max(after),
@@ -196,26 +196,4 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
         || "the projection panicked".to_owned(),
         |said| format!("the projection panicked: {said}"),
     )
-}
-
-/// The page that a query asks for, found by reading the log.
-async fn query_log(store: &dyn EventStore, query: &LogQuery) -> Result<LogPage, ReadError> {
-    let mut read_to = query.after.unwrap_or(Position::ZERO);
-    let mut events = Vec::new();
-    loop {
-        let page = store.read_log(read_to, query.limit).await?;
-        let full = page.len() >= query.limit as usize;
-        for event in page {
-            read_to = event.position;
-            if query.filter.matches(&event) {
-                events.push(event);
-                if events.len() >= query.limit as usize {
-                    return Ok(LogPage { events, read_to });
-                }
-            }
-        }
-        if !full {
-            return Ok(LogPage { events, read_to });
-        }
-    }
 }
