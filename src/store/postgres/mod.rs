@@ -86,8 +86,8 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     writer: Writer,
     readers: Readers,
-    models: Models,
     log_readers: Readers,
+    models: Models,
 }
 
 impl fmt::Debug for PostgresStore {
