@@ -9,6 +9,7 @@
 
 mod applied;
 mod batch;
+mod inline;
 mod model;
 mod projections;
 mod read;

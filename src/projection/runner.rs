@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::{
     Unapplicable,
     applied::Applied,
-    batch::{BatchError, Page, Work},
+    batch::{BatchError, Caught, Page, Work},
     supervisor::pause,
     switch::Switched,
 };
@@ -196,6 +196,7 @@ impl Runner {
                 }
                 Ok(Step::StandsStill) => return End::Done,
                 Err(BatchError::Fenced) => return End::Fenced,
+                Err(BatchError::Moved) => progress.at = None,
                 Err(BatchError::Later(error) | BatchError::Refused(error)) => {
                     self.note_failure(&error);
                     progress.at = None;
@@ -230,7 +231,9 @@ impl Runner {
 
     /// One page of the log, from reading it to the commit.
     async fn step(&self, progress: &mut Progress) -> Result<Step, BatchError> {
-        let from = match progress.at {
+        // Appends move the checkpoint of an inline one.
+        let known = progress.at.filter(|_| !self.work.inline);
+        let from = match known {
             Some(at) => at,
             None => self.in_database().await?,
         };
@@ -239,7 +242,14 @@ impl Runner {
             return self.switch(progress, from).await;
         }
         if page.to == from && progress.at.is_some() {
+            progress.at = Some(from);
+            if progress.live {
+                self.applied.reached(from);
+            }
             return Ok(Step::Caught { idle: true });
+        }
+        if self.work.inline && !page.full {
+            return self.catch_up_for_good(progress, from).await;
         }
         let applying = self
             .work
@@ -286,6 +296,28 @@ impl Runner {
             Switched::NotYet => Ok(Step::More),
             Switched::Replaced => Ok(Step::StandsStill),
             Switched::Refused(page, error) => self.refused(progress, from, page, error).await,
+        }
+    }
+
+    /// Brings an inline one to the end of the log, from where on appends keep it.
+    async fn catch_up_for_good(
+        &self,
+        progress: &mut Progress,
+        from: Position,
+    ) -> Result<Step, BatchError> {
+        let (limit, epoch, live) = (progress.limit, progress.epoch, progress.live);
+        let catching = self.work.catch_up_for_good(from, limit, epoch, live);
+        match self.work.in_time(catching).await? {
+            Caught::Up(page) => {
+                self.committed(progress, &page).await?;
+                Ok(Step::Caught { idle: false })
+            }
+            Caught::NotYet => {
+                // Page by page as far as it takes, and then here again.
+                progress.limit = self.work.settings.batch_events;
+                Ok(Step::More)
+            }
+            Caught::Refused(page, error) => self.refused(progress, from, page, error).await,
         }
     }
 

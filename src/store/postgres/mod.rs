@@ -31,7 +31,8 @@ pub use errors::OpenError;
 use self::{models::Models, reads::Readers, writer::Writer};
 use super::{
     AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
+    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+    models::{HookSlot, ReadModels},
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -113,9 +114,16 @@ impl PostgresStore {
         };
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
         let readers = readers(connect_options.clone(), options.readers);
-        let writer = Writer::new(connect_options, options.connect_timeout, answer_timeout);
+        let hook = HookSlot::default();
+        let connect_timeout = options.connect_timeout;
+        let writer = Writer::new(
+            connect_options,
+            connect_timeout,
+            answer_timeout,
+            hook.clone(),
+        );
         readers.ready().await?;
-        let models = Models::new(connect::modelling(url, &options)?, &options);
+        let models = Models::new(connect::modelling(url, &options)?, &options, hook);
         Ok(Self {
             writer,
             readers,

@@ -30,7 +30,8 @@ pub use connect::{OpenError, SqliteOptions};
 use self::{errors::read_error, writer::Writer};
 use super::{
     AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
+    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+    models::{HookSlot, ReadModels},
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -48,6 +49,8 @@ struct Shared {
     /// their order.
     writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
+    /// What is done in the transaction of each append.
+    hook: HookSlot,
 }
 
 impl SqliteStore {
