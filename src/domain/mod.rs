@@ -25,6 +25,6 @@ pub use ids::{
     AggregateId, AggregateType, CausationId, CorrelationId, CreatedBy, EventId, IdGenerator,
     IdempotencyKey, InvalidName, Position, StreamId, Version,
 };
-pub use secret::{Secret, redact, redact_raw};
+pub use secret::{Secret, redact, redact_raw, redacted};
 pub use snapshot::{Fingerprint, SnapshotShape};
 pub use upcaster::{Upcaster, UpcasterError, Upcasters};

@@ -1,6 +1,6 @@
 //! Values that are stored but never shown.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
@@ -74,16 +74,26 @@ pub fn redact(value: &mut Value) {
 /// The same for serialized JSON, which is only parsed where it may hold a secret.
 #[must_use]
 pub fn redact_raw(data: Box<RawValue>) -> Box<RawValue> {
-    // `\u0024` is `$`: a foreign writer may have escaped the mark.
+    match redacted(&data) {
+        Cow::Owned(redacted) => redacted,
+        Cow::Borrowed(_) => data,
+    }
+}
+
+/// Serialized JSON without its secrets: the same where it holds none.
+#[must_use]
+pub fn redacted(data: &RawValue) -> Cow<'_, RawValue> {
     let text = data.get();
-    if !text.contains(MARK) && !text.contains("\\u0024") {
-        return data;
+    // A foreign writer may have escaped a character of the mark, all of which are ASCII.
+    if !text.contains(MARK) && !text.contains("\\u00") {
+        return Cow::Borrowed(data);
     }
     let Ok(mut value) = serde_json::from_str::<Value>(text) else {
-        return RawValue::NULL.to_owned();
+        return Cow::Borrowed(RawValue::NULL);
     };
     redact(&mut value);
-    serde_json::value::to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    let kept = serde_json::value::to_raw_value(&value);
+    Cow::Owned(kept.unwrap_or_else(|_| RawValue::NULL.to_owned()))
 }
 
 fn is_secret(value: &Value) -> bool {
@@ -125,8 +135,10 @@ mod tests {
 
     #[test]
     fn an_escaped_mark_is_redacted_too() {
-        let raw = RawValue::from_string(r#"{"p":{"\u0024secret":"x"},"q":1}"#.to_owned()).unwrap();
+        for mark in [r"\u0024secret", r"$\u0073ecret", r"$secre\u0074"] {
+            let raw = RawValue::from_string(format!(r#"{{"p":{{"{mark}":"x"}},"q":1}}"#)).unwrap();
 
-        assert_eq!(redact_raw(raw).get(), r#"{"q":1}"#);
+            assert_eq!(redact_raw(raw).get(), r#"{"q":1}"#, "{mark}");
+        }
     }
 }

@@ -4,7 +4,6 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CACHE_CONTROL, ETAG},
 };
-use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -14,9 +13,9 @@ use super::{
     runtime,
 };
 use crate::{
-    domain::{AggregateId, CausationId, CorrelationId, CreatedBy, EventId, Position, Version},
+    domain::{AggregateId, Version},
     runtime::{CommandError, Runtime},
-    store::RecordedEvent,
+    store::EventView,
 };
 
 #[derive(Serialize)]
@@ -29,46 +28,8 @@ struct StateBody<'a> {
 
 #[derive(Serialize)]
 struct EventsBody<'a> {
-    events: Vec<EventBody<'a>>,
+    events: Vec<EventView<'a>>,
     next: Option<Version>,
-}
-
-/// An event, as it is shown here and everywhere.
-#[derive(Serialize)]
-struct EventBody<'a> {
-    id: EventId,
-    aggregate_id: &'a AggregateId,
-    aggregate_type: &'a str,
-    event_type: &'a str,
-    event_data: &'a RawValue,
-    version: Version,
-    position: Position,
-    schema_version: u32,
-    occurred_at: String,
-    created_by: Option<&'a CreatedBy>,
-    correlation_id: CorrelationId,
-    causation_id: Option<CausationId>,
-}
-
-impl<'a> From<&'a RecordedEvent> for EventBody<'a> {
-    fn from(event: &'a RecordedEvent) -> Self {
-        Self {
-            id: event.id,
-            aggregate_id: &event.stream.aggregate_id,
-            aggregate_type: event.stream.aggregate_type.as_str(),
-            event_type: &event.event_type,
-            event_data: &event.data,
-            version: event.version,
-            position: event.position,
-            schema_version: event.schema_version,
-            occurred_at: event
-                .occurred_at
-                .to_rfc3339_opts(SecondsFormat::Micros, true),
-            created_by: event.created_by.as_ref(),
-            correlation_id: event.correlation_id,
-            causation_id: event.causation_id,
-        }
-    }
 }
 
 /// `GET /v1/aggregates/{type}/{id}`
@@ -115,7 +76,7 @@ pub(super) async fn events(request: HttpRequest) -> Result<HttpResponse, Problem
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(EventsBody {
-            events: events.iter().map(EventBody::from).collect(),
+            events: events.iter().map(EventView::from).collect(),
             next,
         }))
 }

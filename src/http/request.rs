@@ -95,7 +95,9 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
 
 fn etag(text: &str) -> Option<Version> {
     let digits = text.strip_prefix('"')?.strip_suffix('"')?;
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    // A tag is compared as text (RFC 9110, 8.8.3): "007" is none that was ever given.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
     let number: u64 = digits.parse().ok().filter(|_| plain)?;
     (number <= i64::MAX.cast_unsigned()).then(|| Version::new(number))
 }

@@ -18,6 +18,9 @@ pub struct StoreSettings {
     /// Connections that read: 1 to 200, default 10.
     #[serde(deserialize_with = "number::<_, _, 1, 200>")]
     pub pool: u32,
+    /// Further connections that answer questions to the log, on PostgreSQL: 1 to 200, default 4.
+    #[serde(deserialize_with = "number::<_, _, 1, 200>")]
+    pub log_pool: u32,
     /// Whether missing migrations run at the start; default true.
     #[serde(deserialize_with = "flag")]
     pub migrate: bool,
@@ -57,6 +60,7 @@ impl Default for StoreSettings {
             url: StoreUrl::default(),
             writers: None,
             pool: 10,
+            log_pool: 4,
             migrate: true,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),

@@ -12,6 +12,7 @@
 mod again;
 mod append;
 mod claims;
+mod log;
 mod reads;
 mod snapshots;
 mod writers;
@@ -25,6 +26,7 @@ use ulid::Ulid;
 pub use again::*;
 pub use append::*;
 pub use claims::*;
+pub use log::*;
 pub use reads::*;
 pub use snapshots::*;
 pub use writers::*;
@@ -116,6 +118,11 @@ macro_rules! store_contract {
             of_two_writers_with_one_claim_one_wins,
             eight_writers_with_losers_leave_no_gap,
             a_reader_that_follows_the_log_misses_nothing,
+            a_query_finds_what_every_filter_means,
+            a_query_for_what_is_not_there_finds_nothing,
+            a_query_ends_where_its_limit_and_its_cursor_say,
+            an_ascending_cursor_skips_nothing_while_events_are_appended,
+            a_descending_cursor_shows_nothing_twice_while_events_are_appended,
             recovery_takes_the_newest_snapshot_that_fits,
             recovery_reads_only_what_is_not_known_yet,
             a_snapshot_replaces_that_of_its_version,

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    AppendError, Commit, EventStore, NotReady, ReadError, Receipt, RecordedEvent, Recovered,
-    RecoveryRequest, StoredSnapshot, Verdict,
+    AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Order, ReadError, Receipt,
+    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
     admission::{Admission, ClaimKey, Facts, ReceiptKey, admit, receipt_of},
 };
 use crate::domain::{
@@ -200,6 +200,27 @@ impl EventStore for MemoryStore {
         let tables = self.tables();
         let events = tables.log.iter().skip(after).take(limit as usize);
         Ok(events.cloned().collect())
+    }
+
+    async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError> {
+        let log = &self.tables().log;
+        let meant = |event: &&RecordedEvent| query.filter.matches(event);
+        // The event at position p has index p - 1.
+        let index = |after: Position| usize::try_from(after.get()).unwrap_or(usize::MAX);
+        let limit = query.limit as usize;
+        let events = match query.order {
+            Order::Ascending => {
+                let start = query.after.map_or(0, index).min(log.len());
+                let later = log[start..].iter().filter(meant);
+                later.take(limit).cloned().collect()
+            }
+            Order::Descending => {
+                let end = query.after.map_or(usize::MAX, index).saturating_sub(1);
+                let earlier = log[..end.min(log.len())].iter().rev().filter(meant);
+                earlier.take(limit).cloned().collect()
+            }
+        };
+        Ok(LogPage::new(query, events, Position::new(log.len() as u64)))
     }
 
     async fn last_position(&self) -> Result<Position, ReadError> {

@@ -18,6 +18,7 @@ mod query;
 mod records;
 mod rounds;
 pub mod sqlite;
+mod view;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -30,6 +31,7 @@ pub use records::{
     Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered, RecoveryRequest,
     StoredSnapshot, Verdict,
 };
+pub use view::EventView;
 
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -107,6 +109,16 @@ pub trait EventStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`ReadError`].
     async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError>;
+
+    /// One page of the events of the log that are meant, by position.
+    ///
+    /// [`LogPage::read_to`] and the events are of one view: an event that becomes visible
+    /// later has a position after it. What another program inserted and nobody has numbered
+    /// yet is not seen.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError>;
 
     /// The position of the last event of the log; zero where it is empty.
     ///

@@ -95,6 +95,7 @@ fn sqlite_options(settings: &StoreSettings) -> SqliteOptions {
 const fn postgres_options(settings: &StoreSettings) -> PostgresOptions {
     PostgresOptions {
         readers: settings.pool,
+        log_readers: settings.log_pool,
         migrate: settings.migrate,
         connect_timeout: settings.connect_timeout,
         statement_timeout: settings.statement_timeout,

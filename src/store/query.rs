@@ -1,5 +1,7 @@
 //! What can be asked of the log: filters that may be combined, an order, and pages by position.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 
 use super::RecordedEvent;
@@ -74,8 +76,34 @@ pub struct LogPage {
     pub events: Vec<RecordedEvent>,
     /// In ascending order: every event up to this position that is meant has been read with this
     /// page or before it, so the next page may start after it. It is the last event's position
-    /// on a full page, and the log's last position as of the same view on one that is not full.
+    /// on a full page, and the log's last position as of the same view on one that is not full;
+    /// never less than where an ascending page was to start.
     pub read_to: Position,
+}
+
+impl LogPage {
+    /// The answer to a query: the events found, and the log's last position in the view they
+    /// were found in.
+    #[must_use]
+    pub fn new(query: &LogQuery, mut events: Vec<RecordedEvent>, last: Position) -> Self {
+        // They come in order as a rule, and are then only compared.
+        match query.order {
+            Order::Ascending => events.sort_by_key(|event| event.position),
+            Order::Descending => events.sort_by_key(|event| Reverse(event.position)),
+        }
+        let full = events.len() as u64 >= u64::from(query.limit);
+        let reached = match query.order {
+            Order::Ascending => last.max(query.after.unwrap_or(Position::ZERO)),
+            Order::Descending => last,
+        };
+        let read_to = match events.last() {
+            Some(event) if full => event.position,
+            // Nothing was asked for, so nothing has been read.
+            None if full => query.after.unwrap_or(Position::ZERO),
+            Some(_) | None => reached,
+        };
+        Self { events, read_to }
+    }
 }
 
 #[cfg(test)]

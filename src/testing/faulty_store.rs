@@ -14,8 +14,8 @@ use super::Gate;
 use crate::{
     domain::{AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version},
     store::{
-        AppendError, Commit, EventStore, NotReady, ReadError, Receipt, RecordedEvent, Recovered,
-        RecoveryRequest, StoredSnapshot, Verdict,
+        AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
+        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
     },
 };
 
@@ -33,6 +33,8 @@ pub enum Operation {
     Recover,
     /// [`EventStore::read_log`].
     ReadLog,
+    /// [`EventStore::query_log`].
+    QueryLog,
     /// [`EventStore::last_position`].
     LastPosition,
     /// [`EventStore::receipt`].
@@ -255,6 +257,11 @@ impl EventStore for FaultyStore {
         self.run(Operation::ReadLog, inner).await
     }
 
+    async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError> {
+        let inner = self.inner.query_log(query);
+        self.run(Operation::QueryLog, inner).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         let inner = self.inner.last_position();
         self.run(Operation::LastPosition, inner).await
@@ -306,7 +313,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{CorrelationId, EventId},
-        store::{NewEvent, memory::MemoryStore},
+        store::{EventFilter, NewEvent, Order, memory::MemoryStore},
     };
 
     fn store() -> FaultyStore {
@@ -392,6 +399,7 @@ mod tests {
         let all = [
             Operation::Recover,
             Operation::ReadLog,
+            Operation::QueryLog,
             Operation::LastPosition,
             Operation::Receipt,
             Operation::ClaimHolder,
@@ -406,6 +414,13 @@ mod tests {
 
         assert!(store.recover(vec![], 1).await.is_err());
         assert!(store.read_log(Position::ZERO, 1).await.is_err());
+        let query = LogQuery {
+            filter: EventFilter::default(),
+            order: Order::Ascending,
+            after: None,
+            limit: 1,
+        };
+        assert!(store.query_log(&query).await.is_err());
         assert!(store.last_position().await.is_err());
         assert!(store.receipt(&stream, &key).await.is_err());
         let claim = Claim::new("name", "a");

@@ -50,6 +50,15 @@ pub(super) fn serving(url: &str, options: &PostgresOptions) -> Result<PgConnectO
     ]))
 }
 
+/// The options of the connections that answer questions to the log. Such a question has many forms
+/// in one statement, so it is planned anew each time, for what is asked and nothing else.
+pub(super) fn querying(serving: &PgConnectOptions) -> PgConnectOptions {
+    serving.clone().options([
+        ("plan_cache_mode", "force_custom_plan"),
+        ("enable_bitmapscan", "on"),
+    ])
+}
+
 fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
     // The parser takes any scheme.
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {

@@ -15,6 +15,7 @@ mod errors;
 mod facts;
 mod insert;
 mod json_text;
+mod log;
 mod reads;
 mod rows;
 mod snapshots;
@@ -28,8 +29,8 @@ pub use errors::OpenError;
 
 use self::{reads::Readers, writer::Writer};
 use super::{
-    AppendError, Commit, EventStore, NotReady, ReadError, Receipt, RecordedEvent, Recovered,
-    RecoveryRequest, StoredSnapshot, Verdict,
+    AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
+    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -44,6 +45,9 @@ const ANSWER_GRACE: Duration = Duration::from_secs(2);
 pub struct PostgresOptions {
     /// The most connections that read; one more appends.
     pub readers: u32,
+    /// The most further connections that answer questions to the log, so that a slow one never
+    /// keeps an aggregate from waking.
+    pub log_readers: u32,
     /// Whether to bring the schema to this program's when the store is opened.
     pub migrate: bool,
     /// The longest wait for a connection.
@@ -58,6 +62,7 @@ impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
             readers: 10,
+            log_readers: 4,
             migrate: true,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
@@ -80,6 +85,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     writer: Writer,
     readers: Readers,
+    log_readers: Readers,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -100,10 +106,18 @@ impl PostgresStore {
         }
         let connect_options = connect::serving(url, &options)?;
         let answer_timeout = options.statement_timeout + ANSWER_GRACE;
-        let readers = Readers::new(connect_options.clone(), &options, answer_timeout);
+        let readers = |connect_options, connections| {
+            Readers::new(connect_options, connections, &options, answer_timeout)
+        };
+        let log_readers = readers(connect::querying(&connect_options), options.log_readers);
+        let readers = readers(connect_options.clone(), options.readers);
         let writer = Writer::new(connect_options, options.connect_timeout, answer_timeout);
         readers.ready().await?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            writer,
+            readers,
+            log_readers,
+        })
     }
 
     /// Brings the schema at a `postgres://` URL to this program's. Does nothing where it is
@@ -147,6 +161,10 @@ impl EventStore for PostgresStore {
         self.readers.read_log(after, limit).await
     }
 
+    async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError> {
+        log::query(&self.log_readers, query).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         self.readers.last_position().await
     }
@@ -180,6 +198,7 @@ impl EventStore for PostgresStore {
     }
 
     async fn close(&self) {
+        self.log_readers.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }

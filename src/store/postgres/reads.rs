@@ -46,14 +46,15 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Opens no connection yet.
+    /// A pool of so many connections at most. Opens none yet.
     pub(super) fn new(
         connect_options: PgConnectOptions,
+        connections: u32,
         options: &PostgresOptions,
         answer_timeout: Duration,
     ) -> Self {
         let pool = PgPoolOptions::new()
-            .max_connections(options.readers.max(1))
+            .max_connections(connections.max(1))
             .acquire_timeout(options.connect_timeout)
             // A test would double the time of a read; a stale connection is replaced instead.
             .test_before_acquire(false)

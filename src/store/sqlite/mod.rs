@@ -9,6 +9,7 @@ mod append;
 mod connect;
 mod errors;
 mod facts;
+mod log;
 mod reads;
 mod rows;
 mod schema;
@@ -27,8 +28,8 @@ pub use connect::{OpenError, SqliteOptions};
 
 use self::{errors::read_error, writer::Writer};
 use super::{
-    AppendError, Commit, EventStore, NotReady, ReadError, Receipt, RecordedEvent, Recovered,
-    RecoveryRequest, StoredSnapshot, Verdict,
+    AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
+    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -126,6 +127,10 @@ impl EventStore for SqliteStore {
 
     async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
         reads::read_log(&mut *self.reader().await?, after, limit).await
+    }
+
+    async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError> {
+        log::query(&mut *self.reader().await?, query).await
     }
 
     async fn last_position(&self) -> Result<Position, ReadError> {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use dormouse::{
     domain::{AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version},
     store::{
-        AppendError, Commit, EventStore, NotReady, ReadError, Receipt, RecordedEvent, Recovered,
-        RecoveryRequest, StoredSnapshot, Verdict, memory::MemoryStore,
+        AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
+        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, memory::MemoryStore,
     },
 };
 use futures_util::future::BoxFuture;
@@ -68,6 +68,10 @@ impl EventStore for Rigged {
 
     async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
         self.inner.read_log(after, limit).await
+    }
+
+    async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError> {
+        self.inner.query_log(query).await
     }
 
     async fn last_position(&self) -> Result<Position, ReadError> {

@@ -21,6 +21,7 @@ async fn a_bad_header_is_an_invalid_request_that_names_it() {
         ("If-Match", "\"-1\""),
         ("If-Match", "\"+1\""),
         ("If-Match", "\"\""),
+        ("If-Match", "\"007\""),
         ("If-Match", "W/\"1\""),
         ("If-Match", "\"1\", \"2\""),
         ("If-Match", "\"9223372036854775808\""),
