@@ -11,6 +11,7 @@ use super::{
     AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Order, ReadError, Receipt,
     RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
     admission::{Admission, ClaimKey, Facts, ReceiptKey, admit, receipt_of},
+    models::{MemoryModels, ReadModels},
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, IdempotencyKey, Position, StreamId, Version,
@@ -20,6 +21,7 @@ use crate::domain::{
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
+    models: MemoryModels,
 }
 
 #[derive(Debug, Default)]
@@ -260,6 +262,10 @@ impl EventStore for MemoryStore {
             kept.drain(..surplus);
         }
         Ok(())
+    }
+
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.models.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

@@ -15,7 +15,7 @@ use crate::{
     domain::{AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version},
     store::{
         AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
     },
 };
 
@@ -292,6 +292,11 @@ impl EventStore for FaultyStore {
     ) -> Result<(), ReadError> {
         let inner = self.inner.save_snapshots(snapshots, keep);
         self.run(Operation::SaveSnapshots, inner).await
+    }
+
+    /// Read models are kept by the inner store; no fault meets them.
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        self.inner.read_models()
     }
 
     async fn ready(&self) -> Result<(), NotReady> {
