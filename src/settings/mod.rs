@@ -12,6 +12,7 @@ mod names;
 mod sections;
 mod store;
 mod store_url;
+mod streams;
 mod value;
 mod written;
 
@@ -27,6 +28,7 @@ pub use sections::{
 };
 pub use store::{StoreSettings, Writers};
 pub use store_url::{StoreKind, StoreUrl, UnknownScheme};
+pub use streams::StreamSettings;
 
 /// The file that is read from the working directory when none is named.
 pub const DEFAULT_FILE: &str = "config.toml";
@@ -55,6 +57,8 @@ pub struct Settings {
     pub journal: JournalSettings,
     /// Live aggregates and their limits.
     pub runtime: RuntimeSettings,
+    /// Subscriptions to the log, and streams of events.
+    pub streams: StreamSettings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Users, roles and the hashing of passwords.
