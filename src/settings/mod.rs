@@ -9,6 +9,7 @@ mod aggregates;
 mod error;
 mod load;
 mod names;
+mod projections;
 mod sections;
 mod store;
 mod store_url;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 
 pub use aggregates::{AggregateSettings, Mode};
 pub use error::{Origin, Problem, SettingsError};
+pub use projections::{Kept, ProjectionSettings};
 pub use sections::{
     HttpSettings, IamSettings, JournalSettings, LogFormat, LogSettings, RuntimeSettings,
 };
@@ -59,6 +61,8 @@ pub struct Settings {
     pub runtime: RuntimeSettings,
     /// Subscriptions to the log, and streams of events.
     pub streams: StreamSettings,
+    /// How read models are kept up to date.
+    pub projections: ProjectionSettings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Users, roles and the hashing of passwords.

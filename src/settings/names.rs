@@ -6,8 +6,8 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{
-    AggregateSettings, HttpSettings, IamSettings, JournalSettings, LogSettings, RuntimeSettings,
-    Settings, StoreSettings, StreamSettings,
+    AggregateSettings, HttpSettings, IamSettings, JournalSettings, LogSettings, ProjectionSettings,
+    RuntimeSettings, Settings, StoreSettings, StreamSettings,
 };
 
 /// The section whose keys are one level deeper, below the name of a type.
@@ -23,6 +23,7 @@ pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
         "journal" => Some(fields::<JournalSettings>()),
         "runtime" => Some(fields::<RuntimeSettings>()),
         "streams" => Some(fields::<StreamSettings>()),
+        "projections" => Some(fields::<ProjectionSettings>()),
         "log" => Some(fields::<LogSettings>()),
         "iam" => Some(fields::<IamSettings>()),
         AGGREGATES => Some(fields::<AggregateSettings>()),

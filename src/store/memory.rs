@@ -12,6 +12,7 @@ use super::{
     AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, Order, ReadError, Receipt,
     RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
     admission::{Admission, ClaimKey, Facts, ReceiptKey, admit, receipt_of},
+    models::{MemoryModels, ReadModels},
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, IdempotencyKey, Position, StreamId, Version,
@@ -22,6 +23,7 @@ use crate::domain::{
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
     hints: Hints,
+    models: MemoryModels,
 }
 
 #[derive(Debug, Default)]
@@ -268,6 +270,10 @@ impl EventStore for MemoryStore {
             kept.drain(..surplus);
         }
         Ok(())
+    }
+
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.models.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

@@ -13,6 +13,7 @@ pub mod contract;
 mod errors;
 mod hints;
 pub mod memory;
+pub mod models;
 mod open;
 pub mod postgres;
 mod query;
@@ -39,6 +40,7 @@ pub use view::EventView;
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
 };
+use models::ReadModels;
 
 /// A log of events with what is committed beside them: claims, receipts, and snapshots.
 ///
@@ -168,6 +170,11 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         snapshots: Vec<StoredSnapshot>,
         keep: u32,
     ) -> Result<(), ReadError>;
+
+    /// Where read models live that commit beside this log; nothing where there is no such place.
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        None
+    }
 
     /// Whether the store can be reached and has this program's schema.
     ///

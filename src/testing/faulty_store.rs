@@ -16,7 +16,7 @@ use crate::{
     domain::{AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version},
     store::{
         AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
     },
 };
 
@@ -319,6 +319,11 @@ impl EventStore for FaultyStore {
 
     fn hints(&self) -> Option<watch::Receiver<Position>> {
         self.inner.hints().filter(|_| self.hints)
+    }
+
+    /// Read models are kept by the inner store; no fault meets them.
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        self.inner.read_models()
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

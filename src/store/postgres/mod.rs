@@ -17,6 +17,7 @@ mod hints;
 mod insert;
 mod json_text;
 mod log;
+mod models;
 mod reads;
 mod rows;
 mod snapshots;
@@ -29,10 +30,10 @@ use tokio::sync::watch;
 
 pub use errors::OpenError;
 
-use self::{hints::Announcements, reads::Readers, writer::Writer};
+use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
 use super::{
     AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -93,6 +94,7 @@ pub struct PostgresStore {
     readers: Readers,
     announcements: Arc<Announcements>,
     log_readers: Readers,
+    models: Models,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -130,11 +132,13 @@ impl PostgresStore {
             Arc::clone(&announcements),
         );
         readers.ready().await?;
+        let models = Models::new(connect::modelling(url, &options)?, &options);
         Ok(Self {
             writer,
             readers,
             announcements,
             log_readers,
+            models,
         })
     }
 
@@ -215,12 +219,17 @@ impl EventStore for PostgresStore {
         snapshots::save(&self.readers, &snapshots, keep).await
     }
 
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.models.clone()))
+    }
+
     async fn ready(&self) -> Result<(), NotReady> {
         self.readers.ready().await
     }
 
     async fn close(&self) {
         self.announcements.close().await;
+        self.models.close().await;
         self.log_readers.close().await;
         self.readers.close().await;
         self.writer.close().await;

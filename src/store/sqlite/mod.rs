@@ -10,6 +10,7 @@ mod connect;
 mod errors;
 mod facts;
 mod log;
+mod models;
 mod reads;
 mod rows;
 mod schema;
@@ -29,7 +30,7 @@ pub use connect::{OpenError, SqliteOptions};
 use self::{errors::read_error, writer::Writer};
 use super::{
     AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
@@ -43,8 +44,9 @@ pub struct SqliteStore {
 
 #[derive(Debug)]
 struct Shared {
-    /// Who holds it appends or saves snapshots; the others wait here, in their order.
-    writer: Mutex<Writer>,
+    /// Who holds it appends, saves snapshots or keeps a read model; the others wait here, in
+    /// their order.
+    writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
     /// Other programs on the file are not heard: their events are found by polling.
     hints: Hints,
@@ -166,6 +168,10 @@ impl EventStore for SqliteStore {
     ) -> Result<(), ReadError> {
         let work = snapshots::save(Arc::clone(&self.shared), snapshots, keep);
         to_its_end(work, |error| ReadError::Unavailable(error.into())).await
+    }
+
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {
