@@ -4,10 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use tokio::{sync::watch, time::sleep};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    Unapplicable,
     applied::Applied,
     batch::{BatchError, Caught, Page, Work},
     supervisor::pause,
@@ -15,10 +14,7 @@ use super::{
 };
 use crate::{
     domain::{Position, error_chain},
-    store::{
-        RecordedEvent,
-        models::{Epoch, ModelError, Stopped},
-    },
+    store::models::{Epoch, ModelError},
 };
 
 /// The pauses between two looks at the log, and between two tries, begin with this and double.
@@ -36,13 +32,13 @@ pub(super) struct Runner {
 
 /// Where the work on a generation is, under one lease.
 #[derive(Debug)]
-struct Progress {
-    epoch: Epoch,
+pub(super) struct Progress {
+    pub(super) epoch: Epoch,
     /// The checkpoint; not known after a failure.
     at: Option<Position>,
     live: bool,
     /// How many events the next batch may have.
-    limit: usize,
+    pub(super) limit: usize,
     idle: Duration,
     retry: Duration,
     /// Whether the database says that the projection has stopped.
@@ -183,6 +179,7 @@ impl Runner {
 
     async fn work_on(&self, mut progress: Progress) -> End {
         let mut stopped = self.stopped.clone();
+        let mut hints = self.work.store.hints();
         loop {
             if *stopped.borrow_and_update() {
                 return End::Done;
@@ -191,7 +188,7 @@ impl Runner {
                 Ok(Step::More) => progress.retry = FIRST_PAUSE,
                 Ok(Step::Caught { idle }) => {
                     progress.retry = FIRST_PAUSE;
-                    self.wait_for_events(&mut progress, idle, &mut stopped)
+                    self.wait_for_events(&mut progress, idle, &mut hints, &mut stopped)
                         .await;
                 }
                 Ok(Step::StandsStill) => return End::Done,
@@ -215,6 +212,7 @@ impl Runner {
         &self,
         progress: &mut Progress,
         idle: bool,
+        hints: &mut Option<watch::Receiver<Position>>,
         stopped: &mut watch::Receiver<bool>,
     ) {
         let awaited = self.applied.is_awaited();
@@ -226,6 +224,7 @@ impl Runner {
         tokio::select! {
             () = pause(progress.idle, stopped) => {}
             () = self.applied.look.notified() => {}
+            () = hinted(hints) => {}
         }
     }
 
@@ -330,7 +329,11 @@ impl Runner {
     }
 
     /// What follows from a page that is applied for good.
-    async fn settle(&self, progress: &mut Progress, page: &Page) -> Result<(), BatchError> {
+    pub(super) async fn settle(
+        &self,
+        progress: &mut Progress,
+        page: &Page,
+    ) -> Result<(), BatchError> {
         progress.at = Some(page.to);
         let most = self.work.settings.batch_events;
         progress.limit = progress.limit.saturating_mul(2).min(most);
@@ -343,94 +346,6 @@ impl Runner {
             progress.noted_stop = false;
         }
         Ok(())
-    }
-
-    /// Finds the event that cannot be applied: the batches get smaller until it is alone.
-    async fn refused(
-        &self,
-        progress: &mut Progress,
-        from: Position,
-        mut page: Page,
-        error: ModelError,
-    ) -> Result<Step, BatchError> {
-        if page.events.len() > 1 {
-            progress.limit = page.events.len() / 2;
-            return Ok(Step::More);
-        }
-        let Some(event) = page.events.pop() else {
-            return Err(BatchError::Refused(error));
-        };
-        let reason = error_chain(&error);
-        match self.work.projection.when_unapplicable() {
-            Unapplicable::Stop => {
-                self.stand_still(progress, &event, reason).await?;
-                Ok(Step::StandsStill)
-            }
-            Unapplicable::Park => {
-                let key = self.work.generation.key();
-                let mut transaction = self.work.begin().await?;
-                let mut tx = transaction.tx();
-                let generation = &self.work.generation;
-                tx.park(
-                    &generation.name,
-                    generation.number,
-                    event.position,
-                    event.id,
-                    &reason,
-                )
-                .await?;
-                let to = event.position;
-                if !tx.move_checkpoint(&key, from, to, progress.epoch).await? {
-                    return Err(BatchError::Fenced);
-                }
-                transaction.commit().await?;
-                warn!(
-                    projection = generation.name,
-                    position = to.get(),
-                    event = %event.id,
-                    error = reason,
-                    "an event that cannot be applied is parked"
-                );
-                page.to = to;
-                self.settle(progress, &page).await?;
-                Ok(Step::More)
-            }
-        }
-    }
-
-    async fn stand_still(
-        &self,
-        progress: &Progress,
-        event: &RecordedEvent,
-        error: String,
-    ) -> Result<(), BatchError> {
-        error!(
-            projection = self.work.generation.name,
-            generation = self.work.generation.number,
-            position = event.position.get(),
-            event = %event.id,
-            error,
-            "a projection stands still before an event that it cannot apply"
-        );
-        let stopped = Stopped {
-            position: event.position,
-            event_id: event.id.to_string(),
-            error,
-        };
-        self.note_stop(progress.epoch, Some(&stopped)).await
-    }
-
-    async fn note_stop(&self, epoch: Epoch, stopped: Option<&Stopped>) -> Result<(), BatchError> {
-        let generation = &self.work.generation;
-        let mut transaction = self.work.begin().await?;
-        let mut tx = transaction.tx();
-        let lease = self.work.settings.lease;
-        if !tx.renew_lease(&generation.key(), epoch, lease).await? {
-            return Err(BatchError::Fenced);
-        }
-        tx.set_stopped(&generation.name, generation.number, stopped)
-            .await?;
-        Ok(transaction.commit().await?)
     }
 
     /// Tells a failure once, and keeps it for whoever asks.
@@ -463,7 +378,7 @@ enum Acquired {
 
 /// What one page led to.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     More,
     /// The end of the log, as of now.
     Caught {
@@ -471,6 +386,18 @@ enum Step {
         idle: bool,
     },
     StandsStill,
+}
+
+/// Waits for a hint that the log has grown; for ever where the store gives none.
+async fn hinted(hints: &mut Option<watch::Receiver<Position>>) {
+    if let Some(receiver) = hints {
+        if receiver.changed().await.is_ok() {
+            return;
+        }
+        // The store is closed, or gives no more: from here on it is polled.
+        *hints = None;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Between half of it and all: so that those who failed together do not come back together.

@@ -6,9 +6,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::{
-    AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Order, ReadError, Receipt,
+    AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, Order, ReadError, Receipt,
     RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
     admission::{Admission, ClaimKey, Facts, ReceiptKey, admit, receipt_of},
     models::{MemoryModels, ReadModels},
@@ -21,6 +22,7 @@ use crate::domain::{
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
+    hints: Hints,
     models: MemoryModels,
 }
 
@@ -147,7 +149,7 @@ impl EventStore for MemoryStore {
         let commits: Vec<&Commit> = batch.iter().collect();
         let mut tables = self.tables();
         let facts = tables.facts(&commits);
-        let verdicts = admit(&commits, facts)
+        let verdicts: Vec<Verdict> = admit(&commits, facts)
             .into_iter()
             .zip(commits)
             .map(|(admission, commit)| match admission {
@@ -158,7 +160,13 @@ impl EventStore for MemoryStore {
                 Admission::Lost(loss) => Verdict::Lost(loss),
             })
             .collect();
+        drop(tables);
+        self.hints.tell_of(&batch, &verdicts);
         Ok(verdicts)
+    }
+
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        Some(self.hints.watch())
     }
 
     async fn events(

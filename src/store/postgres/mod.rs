@@ -13,6 +13,7 @@
 mod connect;
 mod errors;
 mod facts;
+mod hints;
 mod insert;
 mod json_text;
 mod log;
@@ -25,10 +26,11 @@ mod writer;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 pub use errors::OpenError;
 
-use self::{models::Models, reads::Readers, writer::Writer};
+use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
 use super::{
     AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
     RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
@@ -56,6 +58,9 @@ pub struct PostgresOptions {
     pub connect_timeout: Duration,
     /// The longest that a statement may run; half of it, the longest that it waits for a lock.
     pub statement_timeout: Duration,
+    /// Whether to tell other programs on the database of appends, and to hear of theirs: two
+    /// more connections, one while this program appends and one while it follows the log.
+    pub notify: bool,
     /// Whether the server refuses every write.
     pub read_only: bool,
 }
@@ -68,6 +73,7 @@ impl Default for PostgresOptions {
             migrate: true,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            notify: true,
             read_only: false,
         }
     }
@@ -87,6 +93,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     writer: Writer,
     readers: Readers,
+    announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
 }
@@ -115,11 +122,16 @@ impl PostgresStore {
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
         let readers = readers(connect_options.clone(), options.readers);
         let hook = HookSlot::default();
-        let connect_timeout = options.connect_timeout;
+        let announcements = Arc::new(Announcements::new(
+            connect_options.clone(),
+            options.connect_timeout,
+            options.notify,
+        ));
         let writer = Writer::new(
             connect_options,
-            connect_timeout,
+            options.connect_timeout,
             answer_timeout,
+            Arc::clone(&announcements),
             hook.clone(),
         );
         readers.ready().await?;
@@ -127,6 +139,7 @@ impl PostgresStore {
         Ok(Self {
             writer,
             readers,
+            announcements,
             log_readers,
             models,
         })
@@ -181,6 +194,10 @@ impl EventStore for PostgresStore {
         self.readers.last_position().await
     }
 
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        Some(self.announcements.watch())
+    }
+
     async fn receipt(
         &self,
         stream: &StreamId,
@@ -214,6 +231,7 @@ impl EventStore for PostgresStore {
     }
 
     async fn close(&self) {
+        self.announcements.close().await;
         self.models.close().await;
         self.log_readers.close().await;
         self.readers.close().await;

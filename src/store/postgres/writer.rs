@@ -12,7 +12,7 @@ use sqlx::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{errors::Failure, facts::facts, insert};
+use super::{errors::Failure, facts::facts, hints::Announcements, insert};
 use crate::{
     domain::Position,
     store::{
@@ -38,6 +38,7 @@ pub(super) struct Writer {
     connect_timeout: Duration,
     /// The server ends a statement before this; after it the connection is given up.
     answer_timeout: Duration,
+    announcements: Arc<Announcements>,
     /// What is done in the transaction of each append.
     hook: HookSlot,
 }
@@ -52,6 +53,7 @@ impl Writer {
         options: PgConnectOptions,
         connect_timeout: Duration,
         answer_timeout: Duration,
+        announcements: Arc<Announcements>,
         hook: HookSlot,
     ) -> Self {
         let slot = Arc::new(Mutex::new(Slot::Open(None)));
@@ -60,6 +62,7 @@ impl Writer {
             options,
             connect_timeout,
             answer_timeout,
+            announcements,
             hook,
         }
     }
@@ -94,6 +97,10 @@ impl Writer {
         let verdicts = append_in_rounds(&mut writing, batch).await;
         if writing.sound {
             *idle = Some(writing.connection);
+        }
+        drop(slot);
+        if let Ok(verdicts) = &verdicts {
+            self.announcements.appended(batch, verdicts);
         }
         verdicts
     }

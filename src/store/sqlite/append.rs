@@ -32,6 +32,10 @@ pub(super) async fn append(
     connection.hook = shared.hook.get();
     let verdicts = append_in_rounds(&mut connection, &batch).await;
     writer.put_back(connection);
+    drop(writer);
+    if let Ok(verdicts) = &verdicts {
+        shared.hints.tell_of(&batch, verdicts);
+    }
     verdicts
 }
 
