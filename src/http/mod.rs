@@ -25,11 +25,13 @@
 mod commands;
 mod ending;
 mod error;
+mod event_filter;
 mod health;
 mod problem;
 mod read_models;
 mod reads;
 mod request;
+mod streams;
 
 use actix_web::{
     HttpRequest, guard,
@@ -42,13 +44,14 @@ pub use ending::close_when_ending;
 pub use problem::{Code, Problem};
 pub use read_models::ReadModels;
 pub use request::BodyLimit;
+pub use streams::EventStreams;
 
 use crate::runtime::Runtime;
 
 /// Adds dormouse's routes: `/v1/…`, `/livez` and `/readyz`.
 ///
-/// The app needs the runtime in its data (`web::Data<Runtime>`), and may have a [`BodyLimit`]
-/// and [`ReadModels`].
+/// The app needs the runtime in its data (`web::Data<Runtime>`), and may have a [`BodyLimit`],
+/// [`ReadModels`] and [`EventStreams`].
 /// What lies outside these routes stays the app's own; [`not_found`] is a default for it.
 pub fn configure(config: &mut ServiceConfig) {
     config
@@ -93,6 +96,12 @@ pub fn configure(config: &mut ServiceConfig) {
                     web::resource("/aggregates/{type}/{id}")
                         .route(web::get().to(reads::state))
                         .route(web::method(Method::HEAD).to(reads::state))
+                        .default_service(web::to(reads::only_get)),
+                )
+                .service(
+                    web::resource("/events/stream")
+                        .route(web::get().to(streams::stream))
+                        .route(web::head().to(streams::stream))
                         .default_service(web::to(reads::only_get)),
                 )
                 .service(

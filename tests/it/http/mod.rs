@@ -15,6 +15,7 @@ mod reads;
 mod roles;
 mod secrets;
 mod stalls;
+mod streams;
 mod users;
 
 use database::Database;
