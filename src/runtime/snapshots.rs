@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::{
     domain::error_chain,
-    store::{EventStore, StoredSnapshot},
+    store::{EventStore, SnapshotRetention, StoredSnapshot},
 };
 
 /// Snapshots that may wait to be written.
@@ -22,7 +22,10 @@ const QUEUE: usize = 1024;
 const MAX_BATCH: usize = 32;
 
 enum Message {
-    Save { snapshot: StoredSnapshot, keep: u32 },
+    Save {
+        snapshot: StoredSnapshot,
+        keep: SnapshotRetention,
+    },
     Flush(oneshot::Sender<()>),
 }
 
@@ -32,7 +35,7 @@ pub(super) struct Snapshots(Sender<Message>);
 
 impl Snapshots {
     /// Leaves a snapshot to be written; drops it where too many wait.
-    pub(super) fn save(&self, snapshot: StoredSnapshot, keep: u32) {
+    pub(super) fn save(&self, snapshot: StoredSnapshot, keep: SnapshotRetention) {
         let stream = snapshot.stream.clone();
         if self.0.try_send(Message::Save { snapshot, keep }).is_err() {
             warn!(%stream, "a snapshot is dropped: too many wait to be written");
@@ -58,7 +61,7 @@ pub(super) fn snapshots(store: Arc<dyn EventStore>) -> (Snapshots, impl Future<O
 async fn run(store: Arc<dyn EventStore>, mut waiting: Receiver<Message>) {
     let mut messages = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut messages, MAX_BATCH).await > 0 {
-        let mut by_keep: HashMap<u32, Vec<StoredSnapshot>> = HashMap::new();
+        let mut by_keep: HashMap<SnapshotRetention, Vec<StoredSnapshot>> = HashMap::new();
         let mut flushed = Vec::new();
         for message in messages.drain(..) {
             match message {

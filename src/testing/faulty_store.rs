@@ -12,10 +12,14 @@ use async_trait::async_trait;
 
 use super::Gate;
 use crate::{
-    domain::{AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version},
+    domain::{
+        AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position,
+        StreamId, Version,
+    },
     store::{
-        AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
+        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
+        Verdict,
     },
 };
 
@@ -35,6 +39,12 @@ pub enum Operation {
     ReadLog,
     /// [`EventStore::query_log`].
     QueryLog,
+    /// [`EventStore::event`].
+    Event,
+    /// [`EventStore::aggregates`].
+    Aggregates,
+    /// [`EventStore::snapshot_at`].
+    SnapshotAt,
     /// [`EventStore::last_position`].
     LastPosition,
     /// [`EventStore::receipt`].
@@ -262,6 +272,31 @@ impl EventStore for FaultyStore {
         self.run(Operation::QueryLog, inner).await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        let inner = self.inner.event(id);
+        self.run(Operation::Event, inner).await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        let inner = self.inner.aggregates(aggregate_type, after, limit);
+        self.run(Operation::Aggregates, inner).await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        let inner = self.inner.snapshot_at(stream, fingerprint, until);
+        self.run(Operation::SnapshotAt, inner).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         let inner = self.inner.last_position();
         self.run(Operation::LastPosition, inner).await
@@ -288,7 +323,7 @@ impl EventStore for FaultyStore {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         let inner = self.inner.save_snapshots(snapshots, keep);
         self.run(Operation::SaveSnapshots, inner).await
@@ -312,7 +347,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{CorrelationId, EventId},
+        domain::CorrelationId,
         store::{EventFilter, NewEvent, Order, memory::MemoryStore},
     };
 
@@ -400,6 +435,9 @@ mod tests {
             Operation::Recover,
             Operation::ReadLog,
             Operation::QueryLog,
+            Operation::Event,
+            Operation::Aggregates,
+            Operation::SnapshotAt,
             Operation::LastPosition,
             Operation::Receipt,
             Operation::ClaimHolder,
@@ -421,12 +459,25 @@ mod tests {
             limit: 1,
         };
         assert!(store.query_log(&query).await.is_err());
+        assert!(store.event(EventId(Ulid::nil())).await.is_err());
+        let aggregates = store.aggregates(&stream.aggregate_type, None, 1).await;
+        assert!(aggregates.is_err());
+        let fingerprint = Fingerprint::from_stored("f");
+        let snapshot = store
+            .snapshot_at(&stream, &fingerprint, Version::ZERO)
+            .await;
+        assert!(snapshot.is_err());
         assert!(store.last_position().await.is_err());
         assert!(store.receipt(&stream, &key).await.is_err());
         let claim = Claim::new("name", "a");
         let holder = store.claim_holder(&stream.aggregate_type, &claim).await;
         assert!(holder.is_err());
-        assert!(store.save_snapshots(vec![], 1).await.is_err());
+        assert!(
+            store
+                .save_snapshots(vec![], SnapshotRetention::newest(1))
+                .await
+                .is_err()
+        );
         assert!(store.ready().await.is_err());
         assert!(store.ready().await.is_ok());
     }
