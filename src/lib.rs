@@ -3,11 +3,12 @@
 //! # The modules
 //!
 //! [`domain`] is what a user writes; [`runtime`] runs it; [`store`] keeps it; [`http`] serves it;
-//! [`testing`] tests it; [`iam`] is a domain to read; [`settings`] sets the limits of all of them.
+//! [`projection`] keeps read models; [`testing`] tests it; [`iam`] is a domain to read; [`settings`] sets the limits of all of them.
 
 pub mod domain;
 pub mod http;
 pub mod iam;
+pub mod projection;
 pub mod runtime;
 pub mod settings;
 pub mod store;

@@ -10,10 +10,11 @@ use actix_web::{
 };
 use dormouse::{
     domain::error_chain,
-    http::{self, BodyLimit},
-    iam::{self, PasswordHasher, PasswordSettings},
+    http::{self, BodyLimit, ReadModels},
+    iam::{self, PasswordHasher, PasswordSettings, UserDirectory, UserSearch},
+    projection::Projections,
     runtime::Runtime,
-    settings::{IamSettings, Settings, Writers},
+    settings::{IamSettings, Kept, Settings, StoreKind, Writers},
     store,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,25 +40,55 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let hasher = PasswordHasher::new(password_settings(&settings.iam))?;
     let builder = Runtime::builder(Arc::clone(&store)).settings(settings.clone());
     let runtime = iam::register(builder, &hasher).start().await?;
-    let server = bind(settings, &runtime)?;
+    let (projections, models) = projections(settings, &store)?;
+    let server = bind(settings, &runtime, models)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
     let exclusive = settings.store.writers() == Writers::Exclusive;
     info!(store = %settings.store.url, exclusive, "ready");
 
     asked_to_end.await;
-    end(&runtime, &handle, &*store).await;
+    end(&runtime, &projections, &handle, &*store).await;
     running.await??;
     Ok(())
 }
 
-fn bind(settings: &Settings, runtime: &Runtime) -> Result<Server, Box<dyn std::error::Error>> {
+/// Starts the read models that the settings ask for. Those of the reference domain have tables, so
+/// on the memory store there are none.
+fn projections(
+    settings: &Settings,
+    store: &Arc<dyn store::EventStore>,
+) -> Result<(Projections, ReadModels), Box<dyn std::error::Error>> {
+    let mut builder =
+        Projections::builder(Arc::clone(store)).settings(settings.projections.clone());
+    let kept = match settings.projections.user_directory {
+        Kept::Off => false,
+        Kept::Async => settings.store.url.kind() != StoreKind::Memory,
+    };
+    if kept {
+        builder = builder.projection(UserDirectory);
+    }
+    let projections = builder.start()?;
+    let mut models = ReadModels::new(projections.clone());
+    if kept {
+        models = models.with(UserSearch);
+    }
+    Ok((projections, models))
+}
+
+fn bind(
+    settings: &Settings,
+    runtime: &Runtime,
+    models: ReadModels,
+) -> Result<Server, Box<dyn std::error::Error>> {
     let limit = BodyLimit(settings.http.body_limit);
     let app_runtime = runtime.clone();
+    let models = Data::new(models);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(Data::new(app_runtime.clone()))
             .app_data(Data::new(limit))
+            .app_data(models.clone())
             .wrap(from_fn(http::close_when_ending))
             .configure(http::configure)
             .default_service(web::to(http::not_found))
@@ -105,9 +136,15 @@ fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 /// New commands are refused from here on; what was taken is answered before connections close.
-async fn end(runtime: &Runtime, handle: &ServerHandle, store: &dyn store::EventStore) {
+async fn end(
+    runtime: &Runtime,
+    projections: &Projections,
+    handle: &ServerHandle,
+    store: &dyn store::EventStore,
+) {
     let ended = runtime.shutdown().await;
     handle.stop(true).await;
+    projections.shutdown().await;
     store.close().await;
     if ended.unanswered == 0 {
         info!("ended; everything that was taken is answered");

@@ -27,6 +27,7 @@ mod ending;
 mod error;
 mod health;
 mod problem;
+mod read_models;
 mod reads;
 mod request;
 
@@ -39,13 +40,15 @@ use actix_web::{
 pub use commands::not_found;
 pub use ending::close_when_ending;
 pub use problem::{Code, Problem};
+pub use read_models::ReadModels;
 pub use request::BodyLimit;
 
 use crate::runtime::Runtime;
 
 /// Adds dormouse's routes: `/v1/…`, `/livez` and `/readyz`.
 ///
-/// The app needs the runtime in its data (`web::Data<Runtime>`), and may have a [`BodyLimit`].
+/// The app needs the runtime in its data (`web::Data<Runtime>`), and may have a [`BodyLimit`]
+/// and [`ReadModels`].
 /// What lies outside these routes stays the app's own; [`not_found`] is a default for it.
 pub fn configure(config: &mut ServiceConfig) {
     config
@@ -90,6 +93,12 @@ pub fn configure(config: &mut ServiceConfig) {
                     web::resource("/aggregates/{type}/{id}")
                         .route(web::get().to(reads::state))
                         .route(web::method(Method::HEAD).to(reads::state))
+                        .default_service(web::to(reads::only_get)),
+                )
+                .service(
+                    web::resource("/read/{model}")
+                        .route(web::get().to(read_models::read))
+                        .route(web::head().to(read_models::read))
                         .default_service(web::to(reads::only_get)),
                 )
                 .default_service(web::to(not_found)),

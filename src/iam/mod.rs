@@ -10,6 +10,7 @@
 //!
 //! [`Handle`]: crate::domain::Handle
 
+mod directory;
 mod password;
 mod passwords;
 mod patch;
@@ -20,6 +21,7 @@ mod status;
 mod text;
 mod user;
 
+pub use directory::{UserDirectory, UserSearch};
 pub use password::{Password, Salt};
 pub use passwords::{HashError, InvalidPasswordSettings, PasswordHasher, PasswordSettings};
 pub use patch::Patch;

@@ -9,6 +9,7 @@ mod aggregates;
 mod error;
 mod load;
 mod names;
+mod projections;
 mod sections;
 mod store;
 mod store_url;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 
 pub use aggregates::{AggregateSettings, Mode};
 pub use error::{Origin, Problem, SettingsError};
+pub use projections::{Kept, ProjectionSettings};
 pub use sections::{
     HttpSettings, IamSettings, JournalSettings, LogFormat, LogSettings, RuntimeSettings,
 };
@@ -55,6 +57,8 @@ pub struct Settings {
     pub journal: JournalSettings,
     /// Live aggregates and their limits.
     pub runtime: RuntimeSettings,
+    /// How read models are kept up to date.
+    pub projections: ProjectionSettings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Users, roles and the hashing of passwords.

@@ -11,6 +11,7 @@ use super::{
     AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Order, ReadError,
     Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
     admission::{Admission, ClaimKey, Facts, ReceiptKey, admit, receipt_of},
+    models::{MemoryModels, ReadModels},
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
@@ -21,6 +22,7 @@ use crate::domain::{
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
+    models: MemoryModels,
 }
 
 #[derive(Debug, Default)]
@@ -326,6 +328,10 @@ impl EventStore for MemoryStore {
             drop_surplus(kept, &fits, keep);
         }
         Ok(())
+    }
+
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.models.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

@@ -12,6 +12,7 @@ pub mod admission;
 pub mod contract;
 mod errors;
 pub mod memory;
+pub mod models;
 mod open;
 pub mod postgres;
 mod query;
@@ -37,6 +38,7 @@ use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
     Version,
 };
+use models::ReadModels;
 
 /// A log of events with what is committed beside them: claims, receipts, and snapshots.
 ///
@@ -186,6 +188,11 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         snapshots: Vec<StoredSnapshot>,
         keep: SnapshotRetention,
     ) -> Result<(), ReadError>;
+
+    /// Where read models live that commit beside this log; nothing where there is no such place.
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        None
+    }
 
     /// Whether the store can be reached and has this program's schema.
     ///

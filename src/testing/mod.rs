@@ -1,8 +1,10 @@
 //! What tests of aggregates and of code on top of a store are made with.
 //!
 //! [`given`] tests an aggregate without a runtime, [`ManualClock`] tells the time a test wants,
-//! and [`FaultyStore`] fails where a script says so. Knows `domain` and `store`, nothing else.
+//! [`FaultyStore`] fails where a script says so, and [`checker`] tells which promises were broken.
+//! Knows `domain` and `store`, nothing else.
 
+pub mod checker;
 mod faulty_store;
 mod gate;
 mod given_when_then;

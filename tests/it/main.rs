@@ -9,6 +9,7 @@ mod fire;
 mod http;
 mod layering;
 mod postgres;
+mod projections;
 mod runtime;
 mod settings;
 mod store_postgres;

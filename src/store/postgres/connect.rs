@@ -24,8 +24,26 @@ pub(super) const APPLIED: &str =
 /// How long a server waits for another that migrates the same database.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The options of every connection that serves.
+/// The options of every connection that serves the log.
 pub(super) fn serving(url: &str, options: &PostgresOptions) -> Result<PgConnectOptions, OpenError> {
+    Ok(modelling(url, options)?.options([
+        // Every statement here is a few index descents, whatever is bound. Planned anew for
+        // each batch it would cost more than it does; and planned once, perhaps while the
+        // tables were empty, it must not choose what is only good for empty tables.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
+        ("enable_seqscan", "off".to_owned()),
+        ("enable_bitmapscan", "off".to_owned()),
+        // Compiling a plan takes longer than running one of these.
+        ("jit", "off".to_owned()),
+    ]))
+}
+
+/// The options of a connection for read models: limits, and nothing that would tell the server how
+/// to plan statements on tables that are not ours.
+pub(super) fn modelling(
+    url: &str,
+    options: &PostgresOptions,
+) -> Result<PgConnectOptions, OpenError> {
     // Zero would mean no limit.
     let limit = options.statement_timeout.as_millis().max(1);
     Ok(parse(url)?.options([
@@ -39,14 +57,6 @@ pub(super) fn serving(url: &str, options: &PostgresOptions) -> Result<PgConnectO
         ),
         // The append's argument about what a waiting statement sees is one about this level.
         ("default_transaction_isolation", "read committed".to_owned()),
-        // Every statement here is a few index descents, whatever is bound. Planned anew for
-        // each batch it would cost more than it does; and planned once, perhaps while the
-        // tables were empty, it must not choose what is only good for empty tables.
-        ("plan_cache_mode", "force_generic_plan".to_owned()),
-        ("enable_seqscan", "off".to_owned()),
-        ("enable_bitmapscan", "off".to_owned()),
-        // Compiling a plan takes longer than running one of these.
-        ("jit", "off".to_owned()),
     ]))
 }
 

@@ -16,6 +16,7 @@ mod facts;
 mod insert;
 mod json_text;
 mod log;
+mod models;
 mod reads;
 mod rows;
 mod snapshots;
@@ -27,10 +28,11 @@ use async_trait::async_trait;
 
 pub use errors::OpenError;
 
-use self::{reads::Readers, writer::Writer};
+use self::{models::Models, reads::Readers, writer::Writer};
 use super::{
     AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
     Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    models::ReadModels,
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
@@ -87,6 +89,7 @@ pub struct PostgresStore {
     writer: Writer,
     readers: Readers,
     log_readers: Readers,
+    models: Models,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -114,10 +117,12 @@ impl PostgresStore {
         let readers = readers(connect_options.clone(), options.readers);
         let writer = Writer::new(connect_options, options.connect_timeout, answer_timeout);
         readers.ready().await?;
+        let models = Models::new(connect::modelling(url, &options)?, &options);
         Ok(Self {
             writer,
             readers,
             log_readers,
+            models,
         })
     }
 
@@ -216,11 +221,16 @@ impl EventStore for PostgresStore {
         snapshots::save(&self.readers, &snapshots, keep).await
     }
 
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.models.clone()))
+    }
+
     async fn ready(&self) -> Result<(), NotReady> {
         self.readers.ready().await
     }
 
     async fn close(&self) {
+        self.models.close().await;
         self.log_readers.close().await;
         self.readers.close().await;
         self.writer.close().await;

@@ -201,7 +201,7 @@ async fn open_file(
     let writer = Writer::new(to_write.create_if_missing(false), connection, lock);
     Ok(SqliteStore {
         shared: Arc::new(Shared {
-            writer: Mutex::new(writer),
+            writer: Arc::new(Mutex::new(writer)),
             readers,
         }),
     })

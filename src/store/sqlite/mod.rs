@@ -10,6 +10,7 @@ mod connect;
 mod errors;
 mod facts;
 mod log;
+mod models;
 mod reads;
 mod rows;
 mod schema;
@@ -30,6 +31,7 @@ use self::{errors::read_error, writer::Writer};
 use super::{
     AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
     Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    models::ReadModels,
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
@@ -44,8 +46,9 @@ pub struct SqliteStore {
 
 #[derive(Debug)]
 struct Shared {
-    /// Who holds it appends or saves snapshots; the others wait here, in their order.
-    writer: Mutex<Writer>,
+    /// Who holds it appends, saves snapshots or keeps a read model; the others wait here, in
+    /// their order.
+    writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
 }
 
@@ -183,6 +186,10 @@ impl EventStore for SqliteStore {
     ) -> Result<(), ReadError> {
         let work = snapshots::save(Arc::clone(&self.shared), snapshots, keep);
         to_its_end(work, |error| ReadError::Unavailable(error.into())).await
+    }
+
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::support::{
     Backend, backends,
-    checker::{Log, open},
+    checker::{open, read},
     counter::{Add, id},
 };
 
@@ -72,7 +72,7 @@ async fn commands_that_lost_their_versions_are_decided_again_and_answered_once()
 
         assert_eq!(all(chain).await, [(3, 12), (4, 13), (5, 14)]);
         assert_eq!(node.state("c").await.total, 14);
-        assert_eq!(Log::read(&*store).await.events.len(), 5);
+        assert_eq!(read(&*store).await.events().len(), 5);
         node.runtime.shutdown().await;
     }
 }

@@ -1,14 +1,13 @@
 //! One hot aggregate over the real stores.
 
-use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 
 use super::{node::Setup, scale};
 use crate::support::{
     Backend,
-    checker::{Acknowledged, Ledger, Log, open},
-    counter::id,
+    checker::{Heard, check, command, open, stream, told},
 };
 
 async fn six_hundred_at_once(backend: Backend, shared: bool) {
@@ -22,34 +21,31 @@ async fn six_hundred_at_once(backend: Backend, shared: bool) {
     setup.counter.mailbox = count;
     let node = setup.start_on(&store).await;
 
+    let history = Mutex::new(Heard::new());
     let adds = (0..count).map(|number| {
         let token = format!("t-{number}");
-        let key = (number % 2 == 0).then_some(token.as_str());
-        tokio::spawn(node.add("c", &token, key))
+        let keyed = number % 2 == 0;
+        let call = lock(&history).sent(stream("Counter", "c"), command(&token, keyed));
+        let adding = tokio::spawn(node.add("c", &token, keyed.then_some(&token)));
+        let history = &history;
+        async move {
+            let answer = adding.await.unwrap().unwrap();
+            let (version, position) = (answer.version.get(), answer.position.get());
+            assert_eq!(answer.reply, version);
+            lock(history).answered(call, told(version, position, answer.replayed));
+        }
     });
-    let answers = join_all(adds).await;
+    join_all(adds).await;
 
-    let mut ledger = Ledger::default();
-    let mut versions = HashSet::new();
-    for (number, answer) in answers.into_iter().enumerate() {
-        let answer = answer.unwrap().unwrap();
-        assert_eq!(answer.reply, answer.version.get());
-        assert!(versions.insert(answer.version));
-        let token = format!("t-{number}");
-        ledger.sent.insert(token.clone());
-        ledger.acknowledged.push(Acknowledged {
-            token,
-            id: id("c"),
-            version: answer.version.get(),
-            position: answer.position.get(),
-            keyed: number % 2 == 0,
-        });
-    }
-    let log = Log::read(&*store).await;
-    log.check(&*store, &ledger).await;
-    assert_eq!(log.events.len(), count);
+    let history = history.into_inner().unwrap();
+    let log = check(&*store, &history).await;
+    assert_eq!(log.events().len(), count);
     assert_eq!(node.state("c").await.total, count as u64);
     assert_eq!(node.runtime.shutdown().await.unanswered, 0);
+}
+
+fn lock(history: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    history.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[tokio::test]

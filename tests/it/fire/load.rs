@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use dormouse::domain::AggregateId;
+use dormouse::testing::checker::{Call, Refusal};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::checker::{Acknowledged, Ledger, Log, open};
+use crate::support::checker::{self, check, command, open, stream, told};
 
 const ROLES: usize = 4;
 const CALLERS: usize = 12;
@@ -36,14 +36,19 @@ struct World {
     /// The servers, any of which takes any command.
     servers: Mutex<Vec<String>>,
     ended: AtomicBool,
-    ledger: Mutex<Ledger>,
+    history: Mutex<checker::Heard>,
     /// How often each code was heard.
     problems: Mutex<BTreeMap<String, usize>>,
 }
 
 /// What a caller heard of a command.
 enum Heard {
-    Done(Value),
+    Done {
+        answer: Value,
+        replayed: bool,
+    },
+    /// The aggregate said no.
+    Decided,
     /// Nothing was stored.
     Refused,
     /// Nobody knows.
@@ -65,7 +70,7 @@ impl Load {
             client: reqwest::Client::new(),
             servers: Mutex::new(servers),
             ended: AtomicBool::new(false),
-            ledger: Mutex::default(),
+            history: Mutex::default(),
             problems: Mutex::default(),
         });
         let mut callers = JoinSet::new();
@@ -82,7 +87,7 @@ impl Load {
     }
 
     pub(super) fn acknowledged(&self) -> usize {
-        lock(&self.world.ledger).acknowledged.len()
+        lock(&self.world.history).acknowledged()
     }
 
     /// How many 503 and 504 were heard.
@@ -118,22 +123,21 @@ impl Load {
         };
         timeout(PATIENCE, ended).await.expect("the callers end");
         Report {
-            ledger: std::mem::take(&mut *lock(&self.world.ledger)),
+            history: std::mem::take(&mut *lock(&self.world.history)),
         }
     }
 }
 
 /// What all callers heard.
 pub(super) struct Report {
-    ledger: Ledger,
+    history: checker::Heard,
 }
 
 impl Report {
     /// Checks it against the store.
     pub(super) async fn check(&self, url: &str) {
         let store = open(url).await;
-        let log = Log::read(&*store).await;
-        log.check(&*store, &self.ledger).await;
+        check(&*store, &self.history).await;
         store.close().await;
     }
 }
@@ -150,27 +154,30 @@ impl World {
 
     /// Sends a command; one with a key until it is done, the others once.
     async fn carry_out(&self, order: &Order) {
-        lock(&self.ledger).sent.insert(order.token.clone());
         loop {
-            match self.send(order).await {
-                Heard::Done(answer) => {
-                    let number = |name: &str| answer[name].as_u64().expect("a number");
-                    lock(&self.ledger).acknowledged.push(Acknowledged {
-                        token: order.token.clone(),
-                        id: AggregateId::parse(&order.role).unwrap(),
-                        version: number("version"),
-                        position: number("position"),
-                        keyed: order.keyed,
-                    });
-                    return;
-                }
-                Heard::Refused if !order.keyed => {
-                    lock(&self.ledger).refused.insert(order.token.clone());
-                    return;
-                }
-                Heard::Unknown if !order.keyed => return,
-                Heard::Refused | Heard::Unknown => sleep(PAUSE).await,
+            let sent = command(&order.token, order.keyed);
+            let call = lock(&self.history).sent(stream("Role", &order.role), sent);
+            let heard = self.send(order).await;
+            let done = matches!(heard, Heard::Done { .. });
+            self.write_down(call, heard);
+            if done || !order.keyed {
+                return;
             }
+            sleep(PAUSE).await;
+        }
+    }
+
+    fn write_down(&self, call: Call, heard: Heard) {
+        let mut history = lock(&self.history);
+        match heard {
+            Heard::Done { answer, replayed } => {
+                let number = |name: &str| answer[name].as_u64().expect("a number");
+                let told = told(number("version"), number("position"), replayed);
+                history.answered(call, told);
+            }
+            Heard::Decided => history.refused(call, Refusal::Decided(None)),
+            Heard::Refused => history.refused(call, Refusal::NotServed),
+            Heard::Unknown => history.unknown(call),
         }
     }
 
@@ -191,11 +198,15 @@ impl World {
             Err(_) => return Heard::Unknown,
         };
         let status = answer.status().as_u16();
+        let replayed = answer.headers().contains_key("Idempotency-Replayed");
         let Ok(body) = answer.json::<Value>().await else {
             return Heard::Unknown;
         };
         if status < 300 {
-            return Heard::Done(body);
+            return Heard::Done {
+                answer: body,
+                replayed,
+            };
         }
         let code = body["code"].as_str().unwrap_or_default().to_owned();
         let heard = match (status, code.as_str(), &body["handled"]) {
@@ -203,7 +214,7 @@ impl World {
             | (409, "write-conflict", _)
             | (504, "command-timeout", Value::Bool(false)) => Heard::Refused,
             // The roles that are updated are made by whoever comes first.
-            (422, "command-rejected", _) if body["reason"] == "role-not-found" => Heard::Refused,
+            (422, "command-rejected", _) if body["reason"] == "role-not-found" => Heard::Decided,
             (504, "command-timeout", Value::Bool(true)) => Heard::Unknown,
             _ => panic!(
                 "{order_token} heard {status}: {body}",

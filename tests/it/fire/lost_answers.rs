@@ -16,33 +16,28 @@ use super::{
 };
 use crate::support::{
     Backend, backends,
-    checker::{Acknowledged, Ledger, Log, open},
-    counter::id,
+    checker::{Heard, check, command, open, read, stream, told},
     proxy::Proxy,
 };
 
 /// Sends all at once, and gives what callers were told.
-async fn add_all(node: &Node, count: usize) -> Ledger {
+async fn add_all(node: &Node, count: usize) -> Heard {
+    let mut history = Heard::new();
     let adds = (0..count).map(|number| {
         let token = format!("t-{number}");
         let counter = format!("c{}", number % 7);
-        let key = (number % 2 == 0).then_some(token.as_str());
-        let add = node.add(&counter, &token, key);
-        async move { (counter, token, number % 2 == 0, add.await.unwrap()) }
+        let keyed = number % 2 == 0;
+        let call = history.sent(stream("Counter", &counter), command(&token, keyed));
+        let add = node.add(&counter, &token, keyed.then_some(&token));
+        async move { (call, token, add.await.unwrap()) }
     });
-    let mut ledger = Ledger::default();
-    for (counter, token, keyed, answer) in join_all(adds).await {
+    let adds: Vec<_> = adds.collect();
+    for (call, token, answer) in join_all(adds).await {
         assert!(!answer.replayed, "nobody has sent {token} before");
-        ledger.sent.insert(token.clone());
-        ledger.acknowledged.push(Acknowledged {
-            token,
-            id: id(&counter),
-            version: answer.version.get(),
-            position: answer.position.get(),
-            keyed,
-        });
+        let (version, position) = (answer.version.get(), answer.position.get());
+        history.answered(call, told(version, position, answer.replayed));
     }
-    ledger
+    history
 }
 
 #[tokio::test]
@@ -65,12 +60,11 @@ async fn commits_whose_answer_or_call_was_lost_are_stored_once_and_succeed() {
             }
         }
 
-        let ledger = add_all(&node, 60).await;
+        let history = add_all(&node, 60).await;
 
         assert!(node.store.calls(Operation::Append) >= 20);
-        let log = Log::read(&*store).await;
-        log.check(&*store, &ledger).await;
-        assert_eq!(log.events.len(), 60);
+        let log = check(&*store, &history).await;
+        assert_eq!(log.events().len(), 60);
         node.runtime.shutdown().await;
     }
 }
@@ -104,7 +98,7 @@ async fn an_outcome_that_stays_unknown_is_found_out_by_a_retry_under_the_key() {
             let found = [between.version, again.version].map(Version::get);
             assert_eq!((found, again.replayed), (versions, replayed));
             assert_eq!(node.state("c").await.total, 2);
-            assert_eq!(Log::read(&*store).await.events.len(), 2);
+            assert_eq!(read(&*store).await.events().len(), 2);
             node.runtime.shutdown().await;
         }
     }
@@ -134,7 +128,7 @@ async fn answers_of_postgres_that_a_broken_connection_swallows_are_found_again()
     }
 
     assert_eq!(proxy.answers_lost(), 8 * scale());
-    let log = Log::read(&*store).await;
-    assert_eq!(log.events.len() as u64, sent);
+    let log = read(&*store).await;
+    assert_eq!(log.events().len() as u64, sent);
     assert!(node.store.calls(Operation::Append) >= 2 * sent);
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::scale;
 use crate::support::{
     Backend,
-    checker::{Log, open},
+    checker::{event_of, open, read},
     server::Server,
 };
 
@@ -145,10 +145,10 @@ async fn two_nodes_answer_as_one(backend: Backend) {
         assert_eq!(server.terminate().code(), Some(0));
     }
     let store = open(&url).await;
-    let log = Log::read(&*store).await;
-    assert_eq!(log.events.len(), told.len() + ROLES);
+    let log = read(&*store).await;
+    assert_eq!(log.events().len(), told.len() + ROLES);
     for (token, (role, version)) in &told {
-        let event = log.event_of(token);
+        let event = event_of(&log, token);
         let id = event.stream.aggregate_id.as_str().to_owned();
         assert_eq!(
             (id, event.version.get()),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::node::Setup;
 use crate::support::{
     backends,
-    checker::{Log, open},
+    checker::{open, read},
     counter::{Add, Counter, CounterError, Name, commands, id},
 };
 
@@ -173,7 +173,7 @@ async fn of_many_that_claim_one_value_at_once_exactly_one_gets_it() {
                 "{answer:?}"
             );
         }
-        assert_eq!(Log::read(&*store).await.events.len(), 1);
+        assert_eq!(read(&*store).await.events().len(), 1);
         node.runtime.shutdown().await;
     }
 }

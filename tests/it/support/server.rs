@@ -85,6 +85,16 @@ impl Server {
         self.wait()
     }
 
+    /// Stops the server where it is, as a machine that stalls would.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a stopped server go on.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// The server takes a free port itself, so that no two tests ever take the same, and logs it.
     async fn wait_until_it_listens(&mut self) -> SocketAddr {
         let started = Instant::now();

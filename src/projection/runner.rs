@@ -1,0 +1,447 @@
+//! Works on one generation: gets its lease, holds it, applies batch after batch, gives it back.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::RngExt as _;
+use tokio::{sync::watch, time::sleep};
+use tracing::{error, info, warn};
+
+use super::{
+    Unapplicable,
+    applied::Applied,
+    batch::{BatchError, Page, Work},
+    supervisor::pause,
+    switch::Switched,
+};
+use crate::{
+    domain::{Position, error_chain},
+    store::{
+        RecordedEvent,
+        models::{Epoch, ModelError, Stopped},
+    },
+};
+
+/// The pauses between two looks at the log, and between two tries, begin with this and double.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// One generation that this process may work on.
+#[derive(Debug)]
+pub(super) struct Runner {
+    pub(super) work: Work,
+    /// What this process calls itself in a lease.
+    pub(super) holder: String,
+    pub(super) applied: Arc<Applied>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// Where the work on a generation is, under one lease.
+#[derive(Debug)]
+struct Progress {
+    epoch: Epoch,
+    /// The checkpoint; not known after a failure.
+    at: Option<Position>,
+    live: bool,
+    /// How many events the next batch may have.
+    limit: usize,
+    idle: Duration,
+    retry: Duration,
+    /// Whether the database says that the projection has stopped.
+    noted_stop: bool,
+}
+
+/// How the work under a lease ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Asked to, stopped at an event, or replaced: there is nothing left to do here.
+    Done,
+    /// Somebody else has the lease, or may have it.
+    Fenced,
+}
+
+impl Runner {
+    pub(super) async fn run(self) {
+        let mut stopped = self.stopped.clone();
+        let mut retry = FIRST_PAUSE;
+        while !*stopped.borrow() {
+            match self.acquire().await {
+                Ok(Acquired::Lease(progress)) => {
+                    retry = FIRST_PAUSE;
+                    if self.hold(progress).await == End::Done {
+                        return;
+                    }
+                }
+                Ok(Acquired::Replaced) => return,
+                Ok(Acquired::Held) => {
+                    // A holder that ends gives it back at once; one that dies, by its expiry.
+                    let look = (self.work.settings.lease / 4).min(Duration::from_secs(1));
+                    pause(jittered(look), &mut stopped).await;
+                }
+                Err(error) => {
+                    self.note_failure(&error);
+                    pause(jittered(retry), &mut stopped).await;
+                    retry = (retry * 2).min(self.work.settings.retry);
+                }
+            }
+        }
+    }
+
+    /// Gets the lease if nobody holds it.
+    async fn acquire(&self) -> Result<Acquired, ModelError> {
+        let generation = &self.work.generation;
+        let mut transaction = self.work.models.begin().await?;
+        let mut tx = transaction.tx();
+        let generations = tx.generations(Some(&generation.name)).await?;
+        let now = generations
+            .into_iter()
+            .find(|one| one.number == generation.number);
+        let Some(now) = now.filter(|now| !now.retired) else {
+            transaction.rollback().await;
+            return Ok(Acquired::Replaced);
+        };
+        let lease = self.work.settings.lease;
+        let acquired = tx
+            .acquire_lease(&generation.key(), &self.holder, lease)
+            .await?;
+        let Some(epoch) = acquired else {
+            transaction.rollback().await;
+            return Ok(Acquired::Held);
+        };
+        transaction.commit().await?;
+        info!(
+            projection = generation.name,
+            generation = generation.number,
+            epoch = epoch.get(),
+            "working on a read model"
+        );
+        Ok(Acquired::Lease(Progress {
+            epoch,
+            at: None,
+            live: now.serving,
+            limit: self.work.settings.batch_events,
+            idle: FIRST_PAUSE,
+            retry: FIRST_PAUSE,
+            noted_stop: now.stopped.is_some(),
+        }))
+    }
+
+    /// Works under a lease while it is renewed. Where it cannot be, the work is cut off, and what
+    /// it has begun is undone.
+    async fn hold(&self, progress: Progress) -> End {
+        let epoch = progress.epoch;
+        let end = tokio::select! {
+            end = self.work_on(progress) => end,
+            () = self.renew(epoch) => End::Fenced,
+        };
+        match end {
+            End::Done => {
+                if let Err(error) = self.release(epoch).await {
+                    // It expires by itself.
+                    warn!(
+                        error = error_chain(&error),
+                        "a lease could not be given back"
+                    );
+                }
+            }
+            End::Fenced => warn!(
+                projection = self.work.generation.name,
+                epoch = epoch.get(),
+                "the lease on a read model is lost"
+            ),
+        }
+        end
+    }
+
+    /// Comes back when the lease is lost.
+    async fn renew(&self, epoch: Epoch) {
+        let lease = self.work.settings.lease;
+        loop {
+            sleep(lease / 3).await;
+            match self.renew_once(epoch).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // While it cannot be asked, the fence in the database holds.
+                Err(error) => self.note_failure(&error),
+            }
+        }
+    }
+
+    async fn renew_once(&self, epoch: Epoch) -> Result<bool, ModelError> {
+        let mut transaction = self.work.models.begin().await?;
+        let key = self.work.generation.key();
+        let lease = self.work.settings.lease;
+        let held = transaction.tx().renew_lease(&key, epoch, lease).await?;
+        transaction.commit().await?;
+        Ok(held)
+    }
+
+    async fn release(&self, epoch: Epoch) -> Result<(), ModelError> {
+        let mut transaction = self.work.models.begin().await?;
+        let key = self.work.generation.key();
+        transaction.tx().release_lease(&key, epoch).await?;
+        transaction.commit().await
+    }
+
+    async fn work_on(&self, mut progress: Progress) -> End {
+        let mut stopped = self.stopped.clone();
+        loop {
+            if *stopped.borrow_and_update() {
+                return End::Done;
+            }
+            match self.step(&mut progress).await {
+                Ok(Step::More) => progress.retry = FIRST_PAUSE,
+                Ok(Step::Caught { idle }) => {
+                    progress.retry = FIRST_PAUSE;
+                    self.wait_for_events(&mut progress, idle, &mut stopped)
+                        .await;
+                }
+                Ok(Step::StandsStill) => return End::Done,
+                Err(BatchError::Fenced) => return End::Fenced,
+                Err(BatchError::Later(error) | BatchError::Refused(error)) => {
+                    self.note_failure(&error);
+                    progress.at = None;
+                    // Less at once may be within a limit that all at once is not.
+                    progress.limit = (progress.limit / 2).max(1);
+                    pause(jittered(progress.retry), &mut stopped).await;
+                    progress.retry = (progress.retry * 2).min(self.work.settings.retry);
+                }
+            }
+        }
+    }
+
+    /// Waits for a hint, and not longer than the time between two looks at the log, which grows
+    /// while nothing happens.
+    async fn wait_for_events(
+        &self,
+        progress: &mut Progress,
+        idle: bool,
+        stopped: &mut watch::Receiver<bool>,
+    ) {
+        let awaited = self.applied.is_awaited();
+        progress.idle = if idle && !awaited {
+            (progress.idle * 2).min(self.work.settings.poll)
+        } else {
+            FIRST_PAUSE.min(self.work.settings.poll)
+        };
+        tokio::select! {
+            () = pause(progress.idle, stopped) => {}
+            () = self.applied.look.notified() => {}
+        }
+    }
+
+    /// One page of the log, from reading it to the commit.
+    async fn step(&self, progress: &mut Progress) -> Result<Step, BatchError> {
+        let from = match progress.at {
+            Some(at) => at,
+            None => self.in_database().await?,
+        };
+        let page = self.work.page(from, progress.limit).await?;
+        if !progress.live && !page.full {
+            return self.switch(progress, from).await;
+        }
+        if page.to == from && progress.at.is_some() {
+            return Ok(Step::Caught { idle: true });
+        }
+        let applying = self
+            .work
+            .apply_and_commit(&page, from, progress.epoch, progress.live);
+        match self.work.in_time(applying).await {
+            Ok(()) => {
+                self.committed(progress, &page).await?;
+                Ok(if page.full {
+                    Step::More
+                } else {
+                    let idle = page.events.is_empty();
+                    Step::Caught { idle }
+                })
+            }
+            Err(BatchError::Refused(error)) => self.refused(progress, from, page, error).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The checkpoint, as the database has it.
+    async fn in_database(&self) -> Result<Position, BatchError> {
+        let mut snapshot = self.work.models.snapshot().await?;
+        let key = self.work.generation.key();
+        let found = snapshot.tx().checkpoint(&key).await?;
+        snapshot.rollback().await;
+        Ok(found.unwrap_or(Position::ZERO))
+    }
+
+    /// Takes the place of the generation in use, with what is left to apply.
+    async fn switch(&self, progress: &mut Progress, from: Position) -> Result<Step, BatchError> {
+        let switching = self.work.switch(from, progress.limit, progress.epoch);
+        match self.work.in_time(switching).await? {
+            Switched::Serving(page) => {
+                progress.live = true;
+                info!(
+                    projection = self.work.generation.name,
+                    generation = self.work.generation.number,
+                    position = page.to.get(),
+                    "readers see a new read model"
+                );
+                self.settle(progress, &page).await?;
+                Ok(Step::Caught { idle: false })
+            }
+            Switched::NotYet => Ok(Step::More),
+            Switched::Replaced => Ok(Step::StandsStill),
+            Switched::Refused(page, error) => self.refused(progress, from, page, error).await,
+        }
+    }
+
+    async fn committed(&self, progress: &mut Progress, page: &Page) -> Result<(), BatchError> {
+        self.settle(progress, page).await?;
+        if progress.live && !page.events.is_empty() {
+            self.work.projection.after_commit(&page.events).await;
+        }
+        Ok(())
+    }
+
+    /// What follows from a page that is applied for good.
+    async fn settle(&self, progress: &mut Progress, page: &Page) -> Result<(), BatchError> {
+        progress.at = Some(page.to);
+        let most = self.work.settings.batch_events;
+        progress.limit = progress.limit.saturating_mul(2).min(most);
+        if progress.live {
+            self.applied.reached(page.to);
+        }
+        *self.failing() = None;
+        if progress.noted_stop && !page.events.is_empty() {
+            self.note_stop(progress.epoch, None).await?;
+            progress.noted_stop = false;
+        }
+        Ok(())
+    }
+
+    /// Finds the event that cannot be applied: the batches get smaller until it is alone.
+    async fn refused(
+        &self,
+        progress: &mut Progress,
+        from: Position,
+        mut page: Page,
+        error: ModelError,
+    ) -> Result<Step, BatchError> {
+        if page.events.len() > 1 {
+            progress.limit = page.events.len() / 2;
+            return Ok(Step::More);
+        }
+        let Some(event) = page.events.pop() else {
+            return Err(BatchError::Refused(error));
+        };
+        let reason = error_chain(&error);
+        match self.work.projection.when_unapplicable() {
+            Unapplicable::Stop => {
+                self.stand_still(progress, &event, reason).await?;
+                Ok(Step::StandsStill)
+            }
+            Unapplicable::Park => {
+                let key = self.work.generation.key();
+                let mut transaction = self.work.begin().await?;
+                let mut tx = transaction.tx();
+                let generation = &self.work.generation;
+                tx.park(
+                    &generation.name,
+                    generation.number,
+                    event.position,
+                    event.id,
+                    &reason,
+                )
+                .await?;
+                let to = event.position;
+                if !tx.move_checkpoint(&key, from, to, progress.epoch).await? {
+                    return Err(BatchError::Fenced);
+                }
+                transaction.commit().await?;
+                warn!(
+                    projection = generation.name,
+                    position = to.get(),
+                    event = %event.id,
+                    error = reason,
+                    "an event that cannot be applied is parked"
+                );
+                page.to = to;
+                self.settle(progress, &page).await?;
+                Ok(Step::More)
+            }
+        }
+    }
+
+    async fn stand_still(
+        &self,
+        progress: &Progress,
+        event: &RecordedEvent,
+        error: String,
+    ) -> Result<(), BatchError> {
+        error!(
+            projection = self.work.generation.name,
+            generation = self.work.generation.number,
+            position = event.position.get(),
+            event = %event.id,
+            error,
+            "a projection stands still before an event that it cannot apply"
+        );
+        let stopped = Stopped {
+            position: event.position,
+            event_id: event.id.to_string(),
+            error,
+        };
+        self.note_stop(progress.epoch, Some(&stopped)).await
+    }
+
+    async fn note_stop(&self, epoch: Epoch, stopped: Option<&Stopped>) -> Result<(), BatchError> {
+        let generation = &self.work.generation;
+        let mut transaction = self.work.begin().await?;
+        let mut tx = transaction.tx();
+        let lease = self.work.settings.lease;
+        if !tx.renew_lease(&generation.key(), epoch, lease).await? {
+            return Err(BatchError::Fenced);
+        }
+        tx.set_stopped(&generation.name, generation.number, stopped)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Tells a failure once, and keeps it for whoever asks.
+    fn note_failure(&self, error: &ModelError) {
+        let error = error_chain(error);
+        let known = self.failing().replace(error.clone());
+        if known.is_none() {
+            let projection = self.work.generation.name.as_str();
+            warn!(
+                projection,
+                error, "a projection cannot go on and tries again"
+            );
+        }
+    }
+
+    fn failing(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        let failing = self.applied.failing.lock();
+        failing.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What became of an attempt to get a lease.
+#[derive(Debug)]
+enum Acquired {
+    Lease(Progress),
+    Held,
+    /// The generation is not wanted any more.
+    Replaced,
+}
+
+/// What one page led to.
+#[derive(Debug)]
+enum Step {
+    More,
+    /// The end of the log, as of now.
+    Caught {
+        /// Whether nothing had happened.
+        idle: bool,
+    },
+    StandsStill,
+}
+
+/// Between half of it and all: so that those who failed together do not come back together.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(rand::rng().random_range(0.5..1.0))
+}

@@ -1,0 +1,108 @@
+//! Read models in the log's database, on connections of their own: a long batch of a projection
+//! must not hold up a read of the log, and their statements are planned as their tables need.
+
+use async_trait::async_trait;
+use sqlx::{
+    Error, PgPool, Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::PostgresOptions;
+use crate::store::models::{ModelError, ModelKind, ModelTransaction, ModelTx, ReadModels};
+
+const BEGIN: &str = "begin";
+/// The connection's default is read committed; all statements of a snapshot see one moment.
+const SNAPSHOT: &str = "begin isolation level repeatable read read only";
+
+/// The connections of read models.
+#[derive(Debug, Clone)]
+pub(super) struct Models {
+    pool: PgPool,
+}
+
+impl Models {
+    /// Opens no connection yet.
+    pub(super) fn new(connect_options: PgConnectOptions, options: &PostgresOptions) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(options.readers.max(2))
+            .acquire_timeout(options.connect_timeout)
+            .connect_lazy_with(connect_options);
+        Self { pool }
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn open(&self, begin: &'static str) -> Result<Box<dyn ModelTransaction>, ModelError> {
+        // From here on whatever is cut off closes the connection with its transaction.
+        let mut open = Open(Some(self.pool.acquire().await?));
+        open.run(begin).await?;
+        Ok(Box::new(open))
+    }
+}
+
+#[async_trait]
+impl ReadModels for Models {
+    fn kind(&self) -> ModelKind {
+        ModelKind::Postgres
+    }
+
+    async fn begin(&self) -> Result<Box<dyn ModelTransaction>, ModelError> {
+        self.open(BEGIN).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn ModelTransaction>, ModelError> {
+        self.open(SNAPSHOT).await
+    }
+}
+
+/// A connection in a transaction. Dropped, it is closed, and the server undoes what was begun.
+#[derive(Debug)]
+struct Open(Option<PoolConnection<Postgres>>);
+
+impl Open {
+    async fn run(&mut self, statement: &'static str) -> Result<(), Error> {
+        if let Some(connection) = &mut self.0 {
+            sqlx::query(statement).execute(&mut **connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, statement: &'static str) -> Result<(), Error> {
+        self.run(statement).await?;
+        // It is in no transaction any more, so it may serve again.
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+#[async_trait]
+impl ModelTransaction for Open {
+    fn tx(&mut self) -> ModelTx<'_> {
+        #[expect(
+            clippy::expect_used,
+            reason = "only the end takes it, and consumes all"
+        )]
+        let connection = self.0.as_mut().expect("it has not ended");
+        ModelTx::Postgres(connection)
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), ModelError> {
+        Ok(self.end("commit").await?)
+    }
+
+    async fn rollback(mut self: Box<Self>) {
+        // What fails is only tidying up, and the connection is closed then.
+        let _ = self.end("rollback").await;
+    }
+}
