@@ -6,10 +6,12 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Order, ReadError,
-    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, Order,
+    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    StoredSnapshot, Verdict,
     admission::{Admission, ClaimKey, Facts, ReceiptKey, admit, receipt_of},
     models::{MemoryModels, ReadModels},
 };
@@ -22,6 +24,7 @@ use crate::domain::{
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
+    hints: Hints,
     models: MemoryModels,
 }
 
@@ -165,7 +168,7 @@ impl EventStore for MemoryStore {
         let commits: Vec<&Commit> = batch.iter().collect();
         let mut tables = self.tables();
         let facts = tables.facts(&commits);
-        let verdicts = admit(&commits, facts)
+        let verdicts: Vec<Verdict> = admit(&commits, facts)
             .into_iter()
             .zip(commits)
             .map(|(admission, commit)| match admission {
@@ -176,7 +179,13 @@ impl EventStore for MemoryStore {
                 Admission::Lost(loss) => Verdict::Lost(loss),
             })
             .collect();
+        drop(tables);
+        self.hints.tell_of(&batch, &verdicts);
         Ok(verdicts)
+    }
+
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        Some(self.hints.watch())
     }
 
     async fn events(

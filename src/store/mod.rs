@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod contract;
 mod errors;
+mod hints;
 pub mod memory;
 pub mod models;
 mod open;
@@ -24,8 +25,10 @@ mod view;
 use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 pub use errors::{AppendError, Cause, NotReady, ReadError};
+pub use hints::Hints;
 pub use open::{OpenError, migrate, open, open_to_read};
 pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
@@ -157,6 +160,15 @@ pub trait EventStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`ReadError`].
     async fn last_position(&self) -> Result<Position, ReadError>;
+
+    /// Hints that the log has grown, of other programs too where the store hears of them; the
+    /// value is a position that has an event. Nothing where the store gives no hints.
+    ///
+    /// Hints may be late, lost or for nothing, so a reader polls as well. Called within a tokio
+    /// runtime, which may be given a task that ends when nobody listens any more.
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        None
+    }
 
     /// What a command under this key answered on this stream.
     ///

@@ -9,6 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::Gate;
 use crate::{
@@ -105,12 +106,14 @@ impl From<RangeFrom<u64>> for Calls {
 pub struct FaultyStore {
     inner: Arc<dyn EventStore>,
     script: Arc<Mutex<Script>>,
+    hints: bool,
 }
 
 #[derive(Debug, Default)]
 struct Script {
     faults: Vec<(Operation, Calls, Fault)>,
     calls: HashMap<Operation, u64>,
+    hidden: Option<Position>,
 }
 
 impl FaultyStore {
@@ -120,6 +123,7 @@ impl FaultyStore {
         Self {
             inner,
             script: Arc::default(),
+            hints: true,
         }
     }
 
@@ -129,6 +133,20 @@ impl FaultyStore {
     pub fn on(self, operation: Operation, calls: impl Into<Calls>, fault: Fault) -> Self {
         self.inject(operation, calls, fault);
         self
+    }
+
+    /// The same store, which gives no hints that the log has grown.
+    #[must_use]
+    pub fn without_hints(self) -> Self {
+        Self {
+            hints: false,
+            ..self
+        }
+    }
+
+    /// From now on the log is read without the event at this position, as if it had a hole.
+    pub fn hide(&self, position: Position) {
+        self.script().hidden = Some(position);
     }
 
     /// Scripts a fault while the store is in use; calls count from the store's start.
@@ -146,7 +164,9 @@ impl FaultyStore {
 
     /// Forgets every fault: the store is well again. Calls that wait already wait on.
     pub fn heal(&self) {
-        self.script().faults.clear();
+        let mut script = self.script();
+        script.faults.clear();
+        script.hidden = None;
     }
 
     /// How many calls of an operation came, those that failed or still wait included.
@@ -264,7 +284,10 @@ impl EventStore for FaultyStore {
 
     async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
         let inner = self.inner.read_log(after, limit);
-        self.run(Operation::ReadLog, inner).await
+        let mut events = self.run(Operation::ReadLog, inner).await?;
+        let hidden = self.script().hidden;
+        events.retain(|event| Some(event.position) != hidden);
+        Ok(events)
     }
 
     async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError> {
@@ -327,6 +350,10 @@ impl EventStore for FaultyStore {
     ) -> Result<(), ReadError> {
         let inner = self.inner.save_snapshots(snapshots, keep);
         self.run(Operation::SaveSnapshots, inner).await
+    }
+
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        self.inner.hints().filter(|_| self.hints)
     }
 
     /// Read models are kept by the inner store; no fault meets them.

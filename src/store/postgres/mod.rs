@@ -13,6 +13,7 @@
 mod connect;
 mod errors;
 mod facts;
+mod hints;
 mod insert;
 mod json_text;
 mod log;
@@ -25,10 +26,11 @@ mod writer;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 pub use errors::OpenError;
 
-use self::{models::Models, reads::Readers, writer::Writer};
+use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
 use super::{
     AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
     Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
@@ -57,6 +59,9 @@ pub struct PostgresOptions {
     pub connect_timeout: Duration,
     /// The longest that a statement may run; half of it, the longest that it waits for a lock.
     pub statement_timeout: Duration,
+    /// Whether to tell other programs on the database of appends, and to hear of theirs: two
+    /// more connections, one while this program appends and one while it follows the log.
+    pub notify: bool,
     /// Whether the server refuses every write.
     pub read_only: bool,
 }
@@ -69,6 +74,7 @@ impl Default for PostgresOptions {
             migrate: true,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            notify: true,
             read_only: false,
         }
     }
@@ -88,6 +94,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     writer: Writer,
     readers: Readers,
+    announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
 }
@@ -115,12 +122,23 @@ impl PostgresStore {
         };
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
         let readers = readers(connect_options.clone(), options.readers);
-        let writer = Writer::new(connect_options, options.connect_timeout, answer_timeout);
+        let announcements = Arc::new(Announcements::new(
+            connect_options.clone(),
+            options.connect_timeout,
+            options.notify,
+        ));
+        let writer = Writer::new(
+            connect_options,
+            options.connect_timeout,
+            answer_timeout,
+            Arc::clone(&announcements),
+        );
         readers.ready().await?;
         let models = Models::new(connect::modelling(url, &options)?, &options);
         Ok(Self {
             writer,
             readers,
+            announcements,
             log_readers,
             models,
         })
@@ -197,6 +215,10 @@ impl EventStore for PostgresStore {
         self.readers.last_position().await
     }
 
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        Some(self.announcements.watch())
+    }
+
     async fn receipt(
         &self,
         stream: &StreamId,
@@ -230,6 +252,7 @@ impl EventStore for PostgresStore {
     }
 
     async fn close(&self) {
+        self.announcements.close().await;
         self.models.close().await;
         self.log_readers.close().await;
         self.readers.close().await;

@@ -12,7 +12,7 @@ use sqlx::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{errors::Failure, facts::facts, insert};
+use super::{errors::Failure, facts::facts, hints::Announcements, insert};
 use crate::{
     domain::Position,
     store::{
@@ -37,6 +37,7 @@ pub(super) struct Writer {
     connect_timeout: Duration,
     /// The server ends a statement before this; after it the connection is given up.
     answer_timeout: Duration,
+    announcements: Arc<Announcements>,
 }
 
 enum Slot {
@@ -49,6 +50,7 @@ impl Writer {
         options: PgConnectOptions,
         connect_timeout: Duration,
         answer_timeout: Duration,
+        announcements: Arc<Announcements>,
     ) -> Self {
         let slot = Arc::new(Mutex::new(Slot::Open(None)));
         Self {
@@ -56,6 +58,7 @@ impl Writer {
             options,
             connect_timeout,
             answer_timeout,
+            announcements,
         }
     }
 
@@ -88,6 +91,10 @@ impl Writer {
         let verdicts = append_in_rounds(&mut writing, batch).await;
         if writing.sound {
             *idle = Some(writing.connection);
+        }
+        drop(slot);
+        if let Ok(verdicts) = &verdicts {
+            self.announcements.appended(batch, verdicts);
         }
         verdicts
     }

@@ -30,6 +30,10 @@ pub(super) async fn append(
     let mut connection = writer.take().await.map_err(append_error)?;
     let verdicts = append_in_rounds(&mut connection, &batch).await;
     writer.put_back(connection);
+    drop(writer);
+    if let Ok(verdicts) = &verdicts {
+        shared.hints.tell_of(&batch, verdicts);
+    }
     verdicts
 }
 

@@ -23,13 +23,13 @@ use std::{fmt::Display, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqlitePool, pool::PoolConnection};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use connect::{OpenError, SqliteOptions};
 
 use self::{errors::read_error, writer::Writer};
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
+    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError,
     Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
     models::ReadModels,
 };
@@ -50,6 +50,8 @@ struct Shared {
     /// their order.
     writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
+    /// Other programs on the file are not heard: their events are found by polling.
+    hints: Hints,
 }
 
 impl SqliteStore {
@@ -161,6 +163,10 @@ impl EventStore for SqliteStore {
 
     async fn last_position(&self) -> Result<Position, ReadError> {
         reads::last_position(&mut *self.reader().await?).await
+    }
+
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        Some(self.shared.hints.watch())
     }
 
     async fn receipt(

@@ -1,4 +1,4 @@
-//! Faults, one kind a test.
+//! Each fault does what its name says.
 
 use chrono::DateTime;
 use serde_json::value::RawValue;
