@@ -16,12 +16,14 @@ mod command;
 mod confirm;
 mod decide;
 mod errors;
+mod exposition;
 mod folded;
 mod handle;
 mod journal;
 mod kind;
 mod load;
 mod loader;
+mod meters;
 mod named;
 mod pace;
 mod passivation;
@@ -31,6 +33,7 @@ mod registry;
 mod settle;
 mod snapshots;
 mod system;
+mod view;
 
 use std::{
     collections::HashMap,
@@ -46,6 +49,7 @@ pub use errors::{CommandError, RecoveryError, StartError, StateError, Unready};
 pub use handle::{Aggregates, HistoryEvent, StateAt};
 pub use named::StateView;
 pub use prepare::PrepareContext;
+pub use view::{JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeView};
 
 use crate::{
     domain::{
@@ -56,6 +60,7 @@ use crate::{
     store::{EventStore, ReadError, RecordedEvent},
 };
 use kind::{Node, NodeParts};
+use meters::NodeMeter;
 use named::NamedAggregates;
 use passivation::Sleeper;
 use system::System;
@@ -101,10 +106,11 @@ impl Runtime {
         let settings: RuntimeSettings = builder.settings.runtime.clone();
         let arbiters = settings.arbiters();
         let store = builder.store;
+        let meter = Arc::new(NodeMeter::default());
         let (journal, writer) =
-            journal::journal(Arc::clone(&store), builder.settings.journal.clone());
+            journal::journal(Arc::clone(&store), builder.settings.journal.clone(), &meter);
         let (loader, loading) = loader::loader(Arc::clone(&store), settings.recovery_page);
-        let (snapshots, saving) = snapshots::snapshots(Arc::clone(&store));
+        let (snapshots, saving) = snapshots::snapshots(Arc::clone(&store), &meter);
         let ids = builder
             .ids
             .unwrap_or_else(|| IdGenerator::new(Arc::clone(&builder.clock)));
@@ -116,6 +122,7 @@ impl Runtime {
             loader,
             snapshots,
             settings,
+            meter,
             shared: builder.writers == Some(Writers::Shared),
         });
         let system = System::start(
@@ -317,6 +324,9 @@ impl Runtime {
             if tokio::time::timeout(limit, joined).await.is_err() {
                 tracing::error!("a thread of the runtime does not end");
             }
+        }
+        for named in self.inner.types.values() {
+            named.ended();
         }
         Ended { unanswered }
     }

@@ -5,7 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
-use super::{Aggregates, Answer, CommandError, CommandOptions, StateError, prepare::NamedCommand};
+use super::{
+    Aggregates, Answer, CommandError, CommandOptions, StateError,
+    load::Slot,
+    meters::{CommandMeter, KindMeter},
+    prepare::NamedCommand,
+};
 use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version, redact_raw};
 
 /// A state as JSON, without its secrets.
@@ -35,6 +40,24 @@ pub(super) trait NamedAggregates: Send + Sync {
     ) -> BoxFuture<'static, Result<Answer<()>, CommandError>>;
 
     fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
+
+    /// How many of them are live.
+    fn live(&self) -> usize;
+
+    /// Passes all that are live; `visit` must not wait, for a part of the map is locked.
+    fn visit(&self, visit: &mut dyn FnMut(&AggregateId, &Slot));
+
+    /// Looks at one, if it is live.
+    fn look(&self, id: &AggregateId, look: &mut dyn FnMut(&Slot));
+
+    /// Notes that the actors have ended with their threads.
+    fn ended(&self);
+
+    /// What is counted of them.
+    fn meter(&self) -> &KindMeter;
+
+    /// What is counted of their commands, by name.
+    fn command_meters(&self) -> Vec<&CommandMeter>;
 
     /// The handle of Rust type [`Aggregates<A>`].
     fn typed(&self) -> &dyn std::any::Any;
@@ -86,6 +109,36 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
                 position: found.position,
             }))
         })
+    }
+
+    fn live(&self) -> usize {
+        self.aggregates.kind().live.len()
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(&AggregateId, &Slot)) {
+        for entry in &self.aggregates.kind().live {
+            visit(entry.key(), &entry.slot);
+        }
+    }
+
+    fn look(&self, id: &AggregateId, look: &mut dyn FnMut(&Slot)) {
+        if let Some(live) = self.aggregates.kind().find(id) {
+            look(&live.slot);
+        }
+    }
+
+    fn ended(&self) {
+        self.aggregates.kind().ended();
+    }
+
+    fn meter(&self) -> &KindMeter {
+        &self.aggregates.kind().meter
+    }
+
+    fn command_meters(&self) -> Vec<&CommandMeter> {
+        let mut meters: Vec<_> = self.aggregates.kind().commands.values().collect();
+        meters.sort_unstable_by_key(|meter| meter.name);
+        meters
     }
 
     fn typed(&self) -> &dyn std::any::Any {

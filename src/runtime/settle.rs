@@ -9,6 +9,7 @@ use super::{
     CommandError,
     actor::{AggregateActor, Reload},
     journal::{Failure, Fate},
+    meters::Conflict,
     pending::{Decided, Decision, Fates, Pending},
 };
 use crate::{
@@ -33,6 +34,7 @@ impl<A: Aggregate> Handler<Fates> for AggregateActor<A> {
     type Result = ();
 
     fn handle(&mut self, fates: Fates, ctx: &mut Context<Self>) {
+        self.note_append();
         let handed_over = std::mem::take(&mut self.in_flight);
         let waiting = self.queue.split_off(handed_over);
         let mut fates = fates.0.into_iter();
@@ -57,6 +59,7 @@ impl<A: Aggregate> Handler<Fates> for AggregateActor<A> {
         if course == Course::Intact {
             self.queue = waiting;
             self.snapshot_if_due();
+            self.publish();
             self.go_on_after_return(handed_over, ctx);
             return;
         }
@@ -126,14 +129,17 @@ impl<A: Aggregate> AggregateActor<A> {
                 ));
             }
             Fate::Lost(Loss::Claim { claim, .. }) => {
+                self.kind.meter.conflicted(Conflict::Claim);
                 *course = Course::Undone;
                 pending.fail(CommandError::ClaimTaken(claim));
             }
             Fate::Lost(Loss::Key(receipt)) => {
+                self.kind.meter.conflicted(Conflict::Key);
                 *course = Course::Behind;
                 self.replay(pending, *receipt, ctx);
             }
             Fate::Lost(Loss::Version { .. }) | Fate::Failed(Failure::Contended) => {
+                self.kind.meter.conflicted(Conflict::Version);
                 *course = Course::Behind;
                 pending.conflicts += 1;
                 if pending.conflicts > self.kind.node.settings.conflict_retries {
@@ -194,8 +200,14 @@ impl<A: Aggregate> AggregateActor<A> {
                 };
                 node.snapshots.save(snapshot, keep);
             }
-            Ok(Err(error)) => error!(stream = %self.stream, %error, "a state cannot be serialized"),
-            Err(_) => error!(stream = %self.stream, "serializing a state panicked"),
+            Ok(Err(error)) => {
+                self.kind.node.meter.snapshots_broken.increment();
+                error!(stream = %self.stream, %error, "a state cannot be serialized");
+            }
+            Err(_) => {
+                self.kind.node.meter.snapshots_broken.increment();
+                error!(stream = %self.stream, "serializing a state panicked");
+            }
         }
     }
 }

@@ -7,14 +7,23 @@ use std::path::{Path, PathBuf};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("settings", &[]),
+    // Counts and their text; it knows nothing of what is counted.
+    ("metrics", &[]),
     ("store", &["domain", "settings"]),
     ("testing", &["domain", "store"]),
-    ("runtime", &["store", "domain", "settings"]),
-    ("projection", &["store", "domain", "settings"]),
+    ("runtime", &["store", "domain", "settings", "metrics"]),
+    ("projection", &["store", "domain", "settings", "metrics"]),
     ("iam", &["domain", "settings"]),
     (
         "http",
-        &["runtime", "projection", "store", "domain", "settings"],
+        &[
+            "runtime",
+            "projection",
+            "store",
+            "domain",
+            "settings",
+            "metrics",
+        ],
     ),
 ];
 
