@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{Aggregate, Position, SnapshotShape as _},
-    store::{Loss, StoredSnapshot},
+    store::{Loss, SnapshotRetention, StoredSnapshot},
 };
 
 /// What the fates so far say of the newest state, from best to worst.
@@ -194,8 +194,11 @@ impl<A: Aggregate> AggregateActor<A> {
                     data,
                     created_at: node.clock.now(),
                 };
-                node.snapshots
-                    .save(snapshot, self.kind.settings.snapshots_kept);
+                let keep = SnapshotRetention {
+                    newest: self.kind.settings.snapshots_kept,
+                    history_every: self.kind.settings.snapshot_history_every,
+                };
+                node.snapshots.save(snapshot, keep);
             }
             Ok(Err(error)) => {
                 self.kind.node.meter.snapshots_broken.increment();

@@ -15,7 +15,7 @@ use super::meters::NodeMeter;
 use crate::{
     domain::error_chain,
     metrics::count_of,
-    store::{EventStore, StoredSnapshot},
+    store::{EventStore, SnapshotRetention, StoredSnapshot},
 };
 
 /// Snapshots that may wait to be written.
@@ -24,7 +24,10 @@ const QUEUE: usize = 1024;
 const MAX_BATCH: usize = 32;
 
 enum Message {
-    Save { snapshot: StoredSnapshot, keep: u32 },
+    Save {
+        snapshot: StoredSnapshot,
+        keep: SnapshotRetention,
+    },
     Flush(oneshot::Sender<()>),
 }
 
@@ -37,7 +40,7 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     /// Leaves a snapshot to be written; drops it where too many wait.
-    pub(super) fn save(&self, snapshot: StoredSnapshot, keep: u32) {
+    pub(super) fn save(&self, snapshot: StoredSnapshot, keep: SnapshotRetention) {
         let stream = snapshot.stream.clone();
         if self
             .queue
@@ -75,7 +78,7 @@ pub(super) fn snapshots(
 async fn run(store: Arc<dyn EventStore>, mut waiting: Receiver<Message>, meter: Arc<NodeMeter>) {
     let mut messages = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut messages, MAX_BATCH).await > 0 {
-        let mut by_keep: HashMap<u32, Vec<StoredSnapshot>> = HashMap::new();
+        let mut by_keep: HashMap<SnapshotRetention, Vec<StoredSnapshot>> = HashMap::new();
         let mut flushed = Vec::new();
         for message in messages.drain(..) {
             match message {

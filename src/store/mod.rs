@@ -32,13 +32,14 @@ pub use hints::Hints;
 pub use open::{OpenError, migrate, open, open_to_read};
 pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
-    Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered, RecoveryRequest,
-    StoredSnapshot, Verdict,
+    AggregateHead, Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered,
+    RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
 };
 pub use view::EventView;
 
 use crate::domain::{
-    AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
+    AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
+    Version,
 };
 use models::ReadModels;
 
@@ -125,6 +126,35 @@ pub trait EventStore: Debug + Send + Sync + 'static {
     /// [`ReadError`].
     async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError>;
 
+    /// One event, wherever it is.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError>;
+
+    /// The aggregates of a type in the order of their ids, `limit` at most, from the first one
+    /// after an id; ids are compared byte by byte.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError>;
+
+    /// The newest snapshot with this fingerprint whose version is not after `until`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError>;
+
     /// The position of the last event of the log; zero where it is empty.
     ///
     /// # Errors
@@ -160,15 +190,15 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         claim: &Claim,
     ) -> Result<Option<AggregateId>, ReadError>;
 
-    /// Saves snapshots and drops all but the newest `keep` of each of their streams. A snapshot
-    /// of a version that has one already replaces it.
+    /// Saves snapshots and drops those of their streams that need not be kept. A snapshot of a
+    /// version that has one already replaces it.
     ///
     /// # Errors
     /// [`ReadError`]; what it means is the same, and nothing but speed is lost.
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError>;
 
     /// Where read models live that commit beside this log; nothing where there is no such place.

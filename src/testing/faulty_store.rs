@@ -13,10 +13,14 @@ use tokio::sync::watch;
 
 use super::Gate;
 use crate::{
-    domain::{AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version},
+    domain::{
+        AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position,
+        StreamId, Version,
+    },
     store::{
-        AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
+        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
+        Verdict, models::ReadModels,
     },
 };
 
@@ -36,6 +40,12 @@ pub enum Operation {
     ReadLog,
     /// [`EventStore::query_log`].
     QueryLog,
+    /// [`EventStore::event`].
+    Event,
+    /// [`EventStore::aggregates`].
+    Aggregates,
+    /// [`EventStore::snapshot_at`].
+    SnapshotAt,
     /// [`EventStore::last_position`].
     LastPosition,
     /// [`EventStore::receipt`].
@@ -285,6 +295,31 @@ impl EventStore for FaultyStore {
         self.run(Operation::QueryLog, inner).await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        let inner = self.inner.event(id);
+        self.run(Operation::Event, inner).await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        let inner = self.inner.aggregates(aggregate_type, after, limit);
+        self.run(Operation::Aggregates, inner).await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        let inner = self.inner.snapshot_at(stream, fingerprint, until);
+        self.run(Operation::SnapshotAt, inner).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         let inner = self.inner.last_position();
         self.run(Operation::LastPosition, inner).await
@@ -311,7 +346,7 @@ impl EventStore for FaultyStore {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         let inner = self.inner.save_snapshots(snapshots, keep);
         self.run(Operation::SaveSnapshots, inner).await

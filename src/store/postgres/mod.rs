@@ -32,12 +32,13 @@ pub use errors::OpenError;
 
 use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
 use super::{
-    AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
+    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
-    AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
+    AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
+    Version,
 };
 
 /// How much longer than the server's own limit an answer may take before its connection is
@@ -190,6 +191,28 @@ impl EventStore for PostgresStore {
         log::query(&self.log_readers, query).await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        self.readers.event(id).await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        self.readers.aggregates(aggregate_type, after, limit).await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        snapshots::at(&self.readers, stream, fingerprint, until).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         self.readers.last_position().await
     }
@@ -217,7 +240,7 @@ impl EventStore for PostgresStore {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         snapshots::save(&self.readers, &snapshots, keep).await
     }

@@ -29,12 +29,13 @@ pub use connect::{OpenError, SqliteOptions};
 
 use self::{errors::read_error, writer::Writer};
 use super::{
-    AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError,
+    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
-    AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
+    AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
+    Version,
 };
 
 /// A store in an SQLite file. Clones share its connections.
@@ -140,6 +141,28 @@ impl EventStore for SqliteStore {
         log::query(&mut *self.reader().await?, query).await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        reads::event(&mut *self.reader().await?, id).await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        reads::aggregates(&mut *self.reader().await?, aggregate_type, after, limit).await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        snapshots::at(&mut *self.reader().await?, stream, fingerprint, until).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         reads::last_position(&mut *self.reader().await?).await
     }
@@ -167,7 +190,7 @@ impl EventStore for SqliteStore {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         let work = snapshots::save(Arc::clone(&self.shared), snapshots, keep);
         to_its_end(work, |error| ReadError::Unavailable(error.into())).await

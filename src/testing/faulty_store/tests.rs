@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 use super::*;
 use crate::{
-    domain::{CorrelationId, EventId},
+    domain::CorrelationId,
     store::{EventFilter, NewEvent, Order, memory::MemoryStore},
 };
 
@@ -95,6 +95,9 @@ async fn every_operation_can_fail() {
         Operation::Recover,
         Operation::ReadLog,
         Operation::QueryLog,
+        Operation::Event,
+        Operation::Aggregates,
+        Operation::SnapshotAt,
         Operation::LastPosition,
         Operation::Receipt,
         Operation::ClaimHolder,
@@ -116,12 +119,25 @@ async fn every_operation_can_fail() {
         limit: 1,
     };
     assert!(store.query_log(&query).await.is_err());
+    assert!(store.event(EventId(Ulid::nil())).await.is_err());
+    let aggregates = store.aggregates(&stream.aggregate_type, None, 1).await;
+    assert!(aggregates.is_err());
+    let fingerprint = Fingerprint::from_stored("f");
+    let snapshot = store
+        .snapshot_at(&stream, &fingerprint, Version::ZERO)
+        .await;
+    assert!(snapshot.is_err());
     assert!(store.last_position().await.is_err());
     assert!(store.receipt(&stream, &key).await.is_err());
     let claim = Claim::new("name", "a");
     let holder = store.claim_holder(&stream.aggregate_type, &claim).await;
     assert!(holder.is_err());
-    assert!(store.save_snapshots(vec![], 1).await.is_err());
+    assert!(
+        store
+            .save_snapshots(vec![], SnapshotRetention::newest(1))
+            .await
+            .is_err()
+    );
     assert!(store.ready().await.is_err());
     assert!(store.ready().await.is_ok());
 }
