@@ -10,9 +10,7 @@
 
 mod applied;
 mod batch;
-mod inline;
 mod model;
-mod poison;
 mod projections;
 mod read;
 mod rebuild;

@@ -2,7 +2,6 @@
 
 mod crashes;
 mod directory;
-mod inlines;
 mod leases;
 mod once;
 mod poison;

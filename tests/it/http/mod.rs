@@ -17,7 +17,6 @@ mod roles;
 mod runtime;
 mod secrets;
 mod stalls;
-mod streams;
 mod users;
 
 use database::Database;
