@@ -150,6 +150,11 @@ impl Subscriptions {
         self.shared.ring.close();
     }
 
+    /// Waits until they are closed.
+    pub async fn closed(&self) {
+        self.shared.ring.until_closed().await;
+    }
+
     /// What is read and by whom, at this moment.
     #[must_use]
     pub fn snapshot(&self) -> SubscriptionsSnapshot {

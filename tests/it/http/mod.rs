@@ -17,6 +17,7 @@ mod roles;
 mod runtime;
 mod secrets;
 mod stalls;
+mod streams;
 mod users;
 
 use database::Database;

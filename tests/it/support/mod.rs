@@ -7,6 +7,7 @@ pub(crate) mod guardian;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod sse;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
