@@ -115,7 +115,7 @@ fn bind(
     Ok(server.run())
 }
 
-fn password_settings(settings: &IamSettings) -> PasswordSettings {
+pub(crate) fn password_settings(settings: &IamSettings) -> PasswordSettings {
     PasswordSettings {
         concurrency: u32::try_from(settings.hash_concurrency()).unwrap_or(u32::MAX),
         queue: u32::try_from(settings.hash_queue).unwrap_or(u32::MAX),

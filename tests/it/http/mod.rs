@@ -16,6 +16,7 @@ mod reads;
 mod roles;
 mod runtime;
 mod secrets;
+mod shell;
 mod stalls;
 mod streams;
 mod users;
