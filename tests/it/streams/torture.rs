@@ -81,23 +81,23 @@ impl Subscriber {
     /// Follows the log in pieces of random length, until the last event is there.
     async fn follow(self, seed: u64, mut last: watch::Receiver<Option<u64>>) -> Seen {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut seen: Seen = Vec::new();
-        let is_done = |seen: &Seen, last: Option<u64>| {
-            let position = seen.last().map_or(0, |(position, _)| *position);
+        let mut found: Seen = Vec::new();
+        let is_done = |found: &Seen, last: Option<u64>| {
+            let position = found.last().map_or(0, |(position, _)| *position);
             last.is_some_and(|last| position >= last)
         };
-        while !is_done(&seen, *last.borrow_and_update()) {
-            let after = seen.last().map_or(0, |(position, _)| *position);
+        while !is_done(&found, *last.borrow_and_update()) {
+            let after = found.last().map_or(0, |(position, _)| *position);
             let mut opened = self.open(after).await;
             let patience = Duration::from_millis(random.random_range(1..150));
             for _ in 0..random.random_range(1..120) {
-                if is_done(&seen, *last.borrow_and_update()) {
+                if is_done(&found, *last.borrow_and_update()) {
                     break;
                 }
                 let next = timeout(patience, opened.next());
                 tokio::select! {
                     next = next => match next {
-                        Ok(next) => seen.push(next),
+                        Ok(next) => found.push(next),
                         // It is left in the middle of a wait.
                         Err(_) => break,
                     },
@@ -107,7 +107,7 @@ impl Subscriber {
             drop(opened);
             sleep(Duration::from_millis(random.random_range(0..40))).await;
         }
-        seen
+        found
     }
 }
 
@@ -257,11 +257,14 @@ async fn each_subscriber_sees_each_event_once_in_order(backend: Backend) {
             .collect();
         assert!(expected.len() > 5);
         tell.send_replace(expected.last().map(|(position, _)| *position));
-        let seen = timeout(PATIENCE, task).await.expect("it sees the last");
-        let seen = seen.unwrap();
-        let wrong = seen.iter().zip(&expected).position(|(seen, is)| seen != is);
+        let found = timeout(PATIENCE, task).await.expect("it sees the last");
+        let found = found.unwrap();
+        let wrong = found
+            .iter()
+            .zip(&expected)
+            .position(|(found, is)| found != is);
         assert_eq!(wrong, None, "{:?}", subscriber.only);
-        assert_eq!(seen.len(), expected.len(), "{:?}", subscriber.only);
+        assert_eq!(found.len(), expected.len(), "{:?}", subscriber.only);
     }
     assert_eq!(server.terminate().code(), Some(0));
 }
