@@ -27,6 +27,7 @@ mod meters;
 mod named;
 mod pace;
 mod passivation;
+mod past;
 mod pending;
 mod prepare;
 mod registry;
@@ -48,6 +49,7 @@ pub use command::{Answer, AnsweredEvent, CommandOptions, Expected};
 pub use errors::{CommandError, RecoveryError, StartError, StateError, Unready};
 pub use handle::{Aggregates, HistoryEvent, StateAt};
 pub use named::StateView;
+pub use past::AsOf;
 pub use prepare::PrepareContext;
 pub use view::{JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeView};
 

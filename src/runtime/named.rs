@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
 use super::{
-    Aggregates, Answer, CommandError, CommandOptions, StateError,
+    Aggregates, Answer, AsOf, CommandError, CommandOptions, StateAt, StateError,
     load::Slot,
     meters::{CommandMeter, KindMeter},
     prepare::NamedCommand,
@@ -59,6 +59,12 @@ pub(super) trait NamedAggregates: Send + Sync {
     /// What is counted of their commands, by name.
     fn command_meters(&self) -> Vec<&CommandMeter>;
 
+    fn state_as_of(
+        &self,
+        id: AggregateId,
+        as_of: AsOf,
+    ) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
+
     /// The handle of Rust type [`Aggregates<A>`].
     fn typed(&self) -> &dyn std::any::Any;
 }
@@ -97,17 +103,18 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
 
     fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>> {
         let aggregates = self.aggregates.clone();
+        Box::pin(async move { aggregates.state(&id).await?.as_ref().map(view).transpose() })
+    }
+
+    fn state_as_of(
+        &self,
+        id: AggregateId,
+        as_of: AsOf,
+    ) -> BoxFuture<'static, Result<Option<StateView>, StateError>> {
+        let aggregates = self.aggregates.clone();
         Box::pin(async move {
-            let Some(found) = aggregates.state(&id).await? else {
-                return Ok(None);
-            };
-            let state = serde_json::value::to_raw_value(&found.state)
-                .map_err(|error| StateError::Internal(format!("the state is no JSON: {error}")))?;
-            Ok(Some(StateView {
-                state: redact_raw(state),
-                version: found.version,
-                position: found.position,
-            }))
+            let found = aggregates.state_as_of(&id, as_of).await?;
+            found.as_ref().map(view).transpose()
         })
     }
 
@@ -144,4 +151,14 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
     fn typed(&self) -> &dyn std::any::Any {
         &self.aggregates
     }
+}
+
+fn view<A: Aggregate>(found: &StateAt<A>) -> Result<StateView, StateError> {
+    let state = serde_json::value::to_raw_value(&found.state)
+        .map_err(|error| StateError::Internal(format!("the state is no JSON: {error}")))?;
+    Ok(StateView {
+        state: redact_raw(state),
+        version: found.version,
+        position: found.position,
+    })
 }
