@@ -65,16 +65,18 @@ fn projections(
 ) -> Result<(Projections, ReadModels), Box<dyn std::error::Error>> {
     let mut builder =
         Projections::builder(Arc::clone(store)).settings(settings.projections.clone());
-    let kept = match settings.projections.user_directory {
-        Kept::Off => false,
-        Kept::Async => settings.store.url.kind() != StoreKind::Memory,
+    let kept = match settings.store.url.kind() {
+        StoreKind::Memory => Kept::Off,
+        StoreKind::Sqlite | StoreKind::Postgres => settings.projections.user_directory,
     };
-    if kept {
-        builder = builder.projection(UserDirectory);
-    }
+    builder = match kept {
+        Kept::Off => builder,
+        Kept::Async => builder.projection(UserDirectory),
+        Kept::Inline => builder.inline(UserDirectory),
+    };
     let projections = builder.start()?;
     let mut models = ReadModels::new(projections.clone());
-    if kept {
+    if kept != Kept::Off {
         models = models.with(UserSearch);
     }
     Ok((projections, models))

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{AggregateId, Version},
-    runtime::{AsOf, CommandError, Runtime},
+    runtime::{At, CommandError, Runtime},
     store::EventView,
 };
 
@@ -44,7 +44,7 @@ pub(super) async fn state(request: HttpRequest) -> Result<HttpResponse, Problem>
     let found = match as_of {
         None => runtime.state(aggregate_type, id.clone()).await?,
         Some(as_of) => {
-            let found = runtime.state_as_of(aggregate_type, id.clone(), as_of);
+            let found = runtime.state_at(aggregate_type, id.clone(), as_of);
             found.await?
         }
     };
@@ -103,7 +103,7 @@ pub(super) fn known_type<'a>(
 }
 
 /// The moment that a query asks for, if it asks for one.
-fn as_of(query: &[(String, String)]) -> Result<Option<AsOf>, Problem> {
+fn as_of(query: &[(String, String)]) -> Result<Option<At>, Problem> {
     let find = |name: &str| query.iter().any(|(other, _)| other == name);
     match (find("version"), time(query, "at")?) {
         (true, Some(_)) => Err(Problem::new(
@@ -112,17 +112,17 @@ fn as_of(query: &[(String, String)]) -> Result<Option<AsOf>, Problem> {
         )),
         (true, None) => {
             let version = number(query, "version", 1..=i64::MAX.cast_unsigned(), 1)?;
-            Ok(Some(AsOf::Version(Version::new(version))))
+            Ok(Some(At::Version(Version::new(version))))
         }
-        (false, at) => Ok(at.map(AsOf::Time)),
+        (false, at) => Ok(at.map(At::Time)),
     }
 }
 
-fn no_state(aggregate_type: &str, id: &AggregateId, as_of: Option<AsOf>) -> Problem {
+fn no_state(aggregate_type: &str, id: &AggregateId, as_of: Option<At>) -> Problem {
     let detail = match as_of {
         None => return no_aggregate(aggregate_type, id),
-        Some(AsOf::Version(version)) => format!("{aggregate_type}/{id} has no version {version}"),
-        Some(AsOf::Time(at)) => {
+        Some(At::Version(version)) => format!("{aggregate_type}/{id} has no version {version}"),
+        Some(At::Time(at)) => {
             let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
             format!("{aggregate_type}/{id} has no events until {at}")
         }

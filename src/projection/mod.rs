@@ -10,7 +10,9 @@
 
 mod applied;
 mod batch;
+mod inline;
 mod model;
+mod poison;
 mod projections;
 mod read;
 mod rebuild;

@@ -6,12 +6,14 @@ use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
 use super::{
-    Aggregates, Answer, AsOf, CommandError, CommandOptions, StateAt, StateError,
+    Aggregates, Answer, CommandError, CommandOptions, StateAt, StateError,
     load::Slot,
     meters::{CommandMeter, KindMeter},
+    past::{At, shown},
     prepare::NamedCommand,
+    steps::{self, Steps},
 };
-use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version, redact_raw};
+use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version};
 
 /// A state as JSON, without its secrets.
 #[derive(Debug)]
@@ -41,6 +43,19 @@ pub(super) trait NamedAggregates: Send + Sync {
 
     fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
 
+    fn state_at(
+        &self,
+        id: AggregateId,
+        at: At,
+    ) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
+
+    fn steps(
+        &self,
+        id: AggregateId,
+        after: Version,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Option<Steps>, StateError>>;
+
     /// How many of them are live.
     fn live(&self) -> usize;
 
@@ -58,12 +73,6 @@ pub(super) trait NamedAggregates: Send + Sync {
 
     /// What is counted of their commands, by name.
     fn command_meters(&self) -> Vec<&CommandMeter>;
-
-    fn state_as_of(
-        &self,
-        id: AggregateId,
-        as_of: AsOf,
-    ) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
 
     /// The handle of Rust type [`Aggregates<A>`].
     fn typed(&self) -> &dyn std::any::Any;
@@ -106,16 +115,30 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
         Box::pin(async move { aggregates.state(&id).await?.as_ref().map(view).transpose() })
     }
 
-    fn state_as_of(
+    fn state_at(
         &self,
         id: AggregateId,
-        as_of: AsOf,
+        at: At,
     ) -> BoxFuture<'static, Result<Option<StateView>, StateError>> {
         let aggregates = self.aggregates.clone();
         Box::pin(async move {
-            let found = aggregates.state_as_of(&id, as_of).await?;
-            found.as_ref().map(view).transpose()
+            aggregates
+                .state_at(&id, at)
+                .await?
+                .as_ref()
+                .map(view)
+                .transpose()
         })
+    }
+
+    fn steps(
+        &self,
+        id: AggregateId,
+        after: Version,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Option<Steps>, StateError>> {
+        let kind = Arc::clone(self.aggregates.kind());
+        Box::pin(async move { steps::steps(&kind, &id, after, limit).await })
     }
 
     fn live(&self) -> usize {
@@ -154,10 +177,8 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
 }
 
 fn view<A: Aggregate>(found: &StateAt<A>) -> Result<StateView, StateError> {
-    let state = serde_json::value::to_raw_value(&found.state)
-        .map_err(|error| StateError::Internal(format!("the state is no JSON: {error}")))?;
     Ok(StateView {
-        state: redact_raw(state),
+        state: shown(&found.state)?,
         version: found.version,
         position: found.position,
     })

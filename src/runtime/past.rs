@@ -1,170 +1,133 @@
-//! What was: states as they were, single events, and questions to the log.
+//! Time travel: a state as it was, folded from the newest snapshot before it and the events since.
 //!
-//! None of it wakes an aggregate: what is stored does not change, so the store alone can answer.
+//! It reads what is durable and asks no actor: an aggregate that sleeps is not woken for it.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 
-use super::{Aggregates, RecoveryError, Runtime, StateAt, StateError, StateView, folded::Folded};
+use super::{RecoveryError, StateError, folded::Folded, kind::Kind};
 use crate::{
-    domain::{Aggregate, AggregateId, AggregateType, EventId, Version},
-    store::{AggregateHead, EventStore, LogPage, LogQuery, ReadError, RecordedEvent},
+    domain::{Aggregate, AggregateId, StreamId, Version, redact_raw},
+    store::{ReadError, RecordedEvent},
 };
 
 /// A moment in the history of an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AsOf {
-    /// After the event of this version.
+pub enum At {
+    /// Just after the event with this version.
     Version(Version),
-    /// After the last event that is not later than this.
+    /// After the last event that had happened by this time.
     Time(DateTime<Utc>),
 }
 
-impl<A: Aggregate> Aggregates<A> {
-    /// The state of an aggregate as it was, or nothing where it did not exist then or has not
-    /// come to that version. Read from the store: from the newest snapshot before it that fits,
-    /// and the events from there.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub async fn state_as_of(
-        &self,
-        id: &AggregateId,
-        as_of: AsOf,
-    ) -> Result<Option<StateAt<A>>, StateError> {
-        let until = match as_of {
-            AsOf::Version(version) => version,
-            AsOf::Time(time) => self.version_at(id, time).await?,
-        };
-        if until == Version::ZERO {
+/// The fold of an aggregate's events up to a moment; nothing where it has no such version, or no
+/// events by then.
+pub(super) async fn folded_at<A: Aggregate>(
+    kind: &Kind<A>,
+    id: &AggregateId,
+    at: At,
+) -> Result<Option<Folded<A>>, StateError> {
+    let stream = kind.stream(id);
+    let until = match at {
+        At::Version(version) => version,
+        At::Time(time) => version_at(kind, &stream, time).await?,
+    };
+    if until == Version::ZERO {
+        return Ok(None);
+    }
+    let mut folded = start(kind, &stream, until).await?;
+    while folded.version < until {
+        let left = until.get() - folded.version.get();
+        let events = page(kind, &stream, folded.version.next(), left).await?;
+        if events.is_empty() {
             return Ok(None);
         }
-        let stream = self.stream(id);
-        let kind = self.kind();
-        let store = &*kind.node.store;
-        let snapshot = store.snapshot_at(&stream, &kind.fingerprint, until).await;
-        let snapshot = snapshot.map_err(|error| self.unread(id, error))?;
-        let mut folded: Folded<A> = snapshot
-            .and_then(|snapshot| Folded::from_snapshot(&snapshot))
-            .unwrap_or_default();
-        let page = u64::try_from(kind.node.settings.recovery_page).unwrap_or(u64::MAX);
-        while folded.version < until {
-            let missing = until.get() - folded.version.get();
-            let limit = u32::try_from(missing.min(page)).unwrap_or(u32::MAX);
-            let events = self.read(id, folded.version.next(), limit).await?;
-            if events.is_empty() {
-                return Ok(None);
-            }
-            for event in &events {
-                folded
-                    .fold(&stream, &kind.codec, event)
-                    .map_err(|error| StateError::Unrecoverable(Arc::new(error)))?;
-            }
+        for event in &events {
+            fold(kind, &stream, &mut folded, event)?;
         }
-        Ok(Some(StateAt {
-            state: folded.state,
-            version: folded.version,
-            position: folded.position,
-        }))
     }
-
-    /// The version of the last event that is not later than a time; zero where there is none.
-    /// Times never go back within an aggregate, so halving its versions finds it.
-    async fn version_at(
-        &self,
-        id: &AggregateId,
-        time: DateTime<Utc>,
-    ) -> Result<Version, StateError> {
-        let store = &*self.kind().node.store;
-        let current = store.current_version(&self.stream(id)).await;
-        let current = current.map_err(|error| self.unread(id, error))?;
-        // The event at `reached` is not later, the one at `above` is, or is not there.
-        let (mut reached, mut above) = (0, current.get() + 1);
-        while above - reached > 1 {
-            let middle = reached.midpoint(above);
-            let event = self.read(id, Version::new(middle), 1).await?;
-            if event.first().is_some_and(|event| event.occurred_at <= time) {
-                reached = middle;
-            } else {
-                above = middle;
-            }
-        }
-        Ok(Version::new(reached))
-    }
-
-    async fn read(
-        &self,
-        id: &AggregateId,
-        from: Version,
-        limit: u32,
-    ) -> Result<Vec<RecordedEvent>, StateError> {
-        let store = &*self.kind().node.store;
-        let read = store.events(&self.stream(id), from, limit).await;
-        read.map_err(|error| self.unread(id, error))
-    }
-
-    fn unread(&self, id: &AggregateId, error: ReadError) -> StateError {
-        let stream = self.stream(id);
-        if error.is_retryable() {
-            tracing::warn!(%stream, %error, "a state as it was cannot be read");
-            return StateError::StoreUnavailable;
-        }
-        StateError::Unrecoverable(Arc::new(RecoveryError::Store {
-            stream,
-            source: Arc::new(error),
-        }))
-    }
+    Ok(Some(folded))
 }
 
-impl Runtime {
-    /// The state of an aggregate as it was, without its secrets, or nothing where it did not
-    /// exist then or has not come to that version.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub async fn state_as_of(
-        &self,
-        aggregate_type: &str,
-        id: AggregateId,
-        as_of: AsOf,
-    ) -> Result<Option<StateView>, StateError> {
-        match self.named(aggregate_type) {
-            Some(named) => named.state_as_of(id, as_of).await,
-            None => Err(StateError::UnknownType(aggregate_type.to_owned())),
+/// The newest snapshot that is not too new, or the state before the first event.
+async fn start<A: Aggregate>(
+    kind: &Kind<A>,
+    stream: &StreamId,
+    until: Version,
+) -> Result<Folded<A>, StateError> {
+    let store = &kind.node.store;
+    let found = store.snapshot_at(stream, &kind.fingerprint, until).await;
+    let Some(snapshot) = found.map_err(|error| unreadable(stream, error))? else {
+        return Ok(Folded::default());
+    };
+    Ok(Folded::from_snapshot(&snapshot).unwrap_or_else(|| {
+        let version = snapshot.version;
+        tracing::warn!(%stream, %version, "a snapshot does not fit and is ignored");
+        Folded::default()
+    }))
+}
+
+/// The version of the last event that had happened by a time; zero where there is none. Times
+/// never go back within an aggregate, so it is found by halving.
+async fn version_at<A: Aggregate>(
+    kind: &Kind<A>,
+    stream: &StreamId,
+    time: DateTime<Utc>,
+) -> Result<Version, StateError> {
+    let current = kind.node.store.current_version(stream).await;
+    let mut after = current.map_err(|error| unreadable(stream, error))?.get();
+    let mut by_then = 0;
+    while by_then < after {
+        let middle = by_then + (after - by_then).div_ceil(2);
+        let event = page(kind, stream, Version::new(middle), 1).await?;
+        let happened = event.first().is_some_and(|event| event.occurred_at <= time);
+        if happened {
+            by_then = middle;
+        } else {
+            after = middle - 1;
         }
     }
+    Ok(Version::new(by_then))
+}
 
-    /// One stored event, secrets and all.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
-        self.store().event(id).await
-    }
+/// Events from a version on: as many as are asked for and fit a page.
+pub(super) async fn page<A: Aggregate>(
+    kind: &Kind<A>,
+    stream: &StreamId,
+    from: Version,
+    most: u64,
+) -> Result<Vec<RecordedEvent>, StateError> {
+    let page = u32::try_from(kind.node.settings.recovery_page).unwrap_or(u32::MAX);
+    let limit = page.min(u32::try_from(most).unwrap_or(u32::MAX));
+    let events = kind.node.store.events(stream, from, limit).await;
+    events.map_err(|error| unreadable(stream, error))
+}
 
-    /// One page of the events of the log that are meant, secrets and all.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError> {
-        self.store().query_log(query).await
-    }
+pub(super) fn fold<A: Aggregate>(
+    kind: &Kind<A>,
+    stream: &StreamId,
+    folded: &mut Folded<A>,
+    event: &RecordedEvent,
+) -> Result<(), StateError> {
+    let folding = folded.fold(stream, &kind.codec, event);
+    folding.map_err(|error| StateError::Unrecoverable(Arc::new(error)))
+}
 
-    /// The aggregates of a type by id, `limit` at most, from the first one after an id.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn aggregates_of(
-        &self,
-        aggregate_type: &AggregateType,
-        after: Option<&AggregateId>,
-        limit: u32,
-    ) -> Result<Vec<AggregateHead>, ReadError> {
-        self.store().aggregates(aggregate_type, after, limit).await
+fn unreadable(stream: &StreamId, error: ReadError) -> StateError {
+    if error.is_retryable() {
+        return StateError::StoreUnavailable;
     }
+    StateError::Unrecoverable(Arc::new(RecoveryError::Store {
+        stream: stream.clone(),
+        source: Arc::new(error),
+    }))
+}
 
-    fn store(&self) -> &dyn EventStore {
-        &*self.inner.node.store
-    }
+/// A state as it is shown: as JSON, without its secrets.
+pub(super) fn shown<A: Aggregate>(state: &A) -> Result<Box<RawValue>, StateError> {
+    let state = serde_json::value::to_raw_value(state)
+        .map_err(|error| StateError::Internal(format!("the state is no JSON: {error}")))?;
+    Ok(redact_raw(state))
 }

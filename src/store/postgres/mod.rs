@@ -34,7 +34,7 @@ use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer}
 use super::{
     AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
     Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
-    models::ReadModels,
+    models::{HookSlot, ReadModels},
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
@@ -122,6 +122,7 @@ impl PostgresStore {
         };
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
         let readers = readers(connect_options.clone(), options.readers);
+        let hook = HookSlot::default();
         let announcements = Arc::new(Announcements::new(
             connect_options.clone(),
             options.connect_timeout,
@@ -132,9 +133,10 @@ impl PostgresStore {
             options.connect_timeout,
             answer_timeout,
             Arc::clone(&announcements),
+            hook.clone(),
         );
         readers.ready().await?;
-        let models = Models::new(connect::modelling(url, &options)?, &options);
+        let models = Models::new(connect::modelling(url, &options)?, &options, hook);
         Ok(Self {
             writer,
             readers,

@@ -31,7 +31,7 @@ use self::{errors::read_error, writer::Writer};
 use super::{
     AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError,
     Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
-    models::ReadModels,
+    models::{HookSlot, ReadModels},
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
@@ -52,6 +52,8 @@ struct Shared {
     readers: SqlitePool,
     /// Other programs on the file are not heard: their events are found by polling.
     hints: Hints,
+    /// What is done in the transaction of each append.
+    hook: HookSlot,
 }
 
 impl SqliteStore {
