@@ -221,6 +221,14 @@ async fn one_event_is_found_by_its_id() {
     }
 }
 
+/// The ids of a trace's events, each with its effects.
+fn short(nodes: &Value) -> Value {
+    let nodes = nodes.as_array().unwrap().iter();
+    nodes
+        .map(|node| json!([node["event"]["id"], short(&node["effects"])]))
+        .collect()
+}
+
 #[tokio::test]
 async fn a_trace_is_the_tree_of_a_correlation() {
     for backend in backends().await {
@@ -245,12 +253,6 @@ async fn a_trace_is_the_tree_of_a_correlation() {
         let trace = wire.get(&format!("/v1/events/{second}/trace")).await;
 
         let of = |id: &str, effects: Value| json!([id, effects]);
-        fn short(nodes: &Value) -> Value {
-            let nodes = nodes.as_array().unwrap().iter();
-            nodes
-                .map(|node| json!([node["event"]["id"], short(&node["effects"])]))
-                .collect()
-        }
         assert_eq!(trace.is(200).body["correlation_id"], CORRELATION);
         assert_eq!(trace.body["truncated"], false);
         let expected = json!([
