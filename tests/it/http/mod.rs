@@ -6,6 +6,7 @@ mod database;
 mod embed;
 mod faults;
 mod headers;
+mod history;
 mod hostile;
 mod keys;
 mod limits;
