@@ -3,11 +3,13 @@
 //! # The modules
 //!
 //! [`domain`] is what a user writes; [`runtime`] runs it; [`store`] keeps it; [`http`] serves it;
-//! [`projection`] keeps read models; [`testing`] tests it; [`iam`] is a domain to read; [`settings`] sets the limits of all of them.
+//! [`projection`] follows the log and keeps read models; [`testing`] tests it; [`iam`] is a domain
+//! to read; [`settings`] sets the limits of all of them; [`metrics`] tells what they counted.
 
 pub mod domain;
 pub mod http;
 pub mod iam;
+pub mod metrics;
 pub mod projection;
 pub mod runtime;
 pub mod settings;

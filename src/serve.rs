@@ -10,9 +10,9 @@ use actix_web::{
 };
 use dormouse::{
     domain::error_chain,
-    http::{self, BodyLimit, ReadModels},
+    http::{self, BodyLimit, EventStreams, ReadModels},
     iam::{self, PasswordHasher, PasswordSettings, UserDirectory, UserSearch},
-    projection::Projections,
+    projection::{Projections, Subscriptions},
     runtime::Runtime,
     settings::{IamSettings, Kept, Settings, StoreKind, Writers},
     store,
@@ -41,13 +41,17 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let builder = Runtime::builder(Arc::clone(&store)).settings(settings.clone());
     let runtime = iam::register(builder, &hasher).start().await?;
     let (projections, models) = projections(settings, &store)?;
-    let server = bind(settings, &runtime, models)?;
+    let subscriptions = Subscriptions::new(Arc::clone(&store), settings.streams.clone());
+    let streams = EventStreams::new(Arc::clone(&store), subscriptions, settings.streams.clone());
+    let server = bind(settings, &runtime, models, &streams)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
     let exclusive = settings.store.writers() == Writers::Exclusive;
     info!(store = %settings.store.url, exclusive, "ready");
 
     asked_to_end.await;
+    // Their clients come back to another server; nobody waits for them.
+    streams.close();
     end(&runtime, &projections, &handle, &*store).await;
     running.await??;
     Ok(())
@@ -61,16 +65,18 @@ fn projections(
 ) -> Result<(Projections, ReadModels), Box<dyn std::error::Error>> {
     let mut builder =
         Projections::builder(Arc::clone(store)).settings(settings.projections.clone());
-    let kept = match settings.projections.user_directory {
-        Kept::Off => false,
-        Kept::Async => settings.store.url.kind() != StoreKind::Memory,
+    let kept = match settings.store.url.kind() {
+        StoreKind::Memory => Kept::Off,
+        StoreKind::Sqlite | StoreKind::Postgres => settings.projections.user_directory,
     };
-    if kept {
-        builder = builder.projection(UserDirectory);
-    }
+    builder = match kept {
+        Kept::Off => builder,
+        Kept::Async => builder.projection(UserDirectory),
+        Kept::Inline => builder.inline(UserDirectory),
+    };
     let projections = builder.start()?;
     let mut models = ReadModels::new(projections.clone());
-    if kept {
+    if kept != Kept::Off {
         models = models.with(UserSearch);
     }
     Ok((projections, models))
@@ -80,20 +86,25 @@ fn bind(
     settings: &Settings,
     runtime: &Runtime,
     models: ReadModels,
+    streams: &EventStreams,
 ) -> Result<Server, Box<dyn std::error::Error>> {
     let limit = BodyLimit(settings.http.body_limit);
     let app_runtime = runtime.clone();
     let models = Data::new(models);
+    let streams = Data::new(streams.clone());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(Data::new(app_runtime.clone()))
             .app_data(Data::new(limit))
             .app_data(models.clone())
+            .app_data(streams.clone())
             .wrap(from_fn(http::close_when_ending))
             .configure(http::configure)
             .default_service(web::to(http::not_found))
     })
     .workers(settings.http.workers())
+    // An event of a stream must not wait until the client has acknowledged the one before.
+    .tcp_nodelay(true)
     .disable_signals()
     .shutdown_timeout(CONNECTIONS_TIMEOUT_SECONDS)
     .bind(settings.http.bind)

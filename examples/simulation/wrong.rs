@@ -16,11 +16,13 @@ use std::{
 use async_trait::async_trait;
 use dormouse::{
     domain::{
-        AggregateId, AggregateType, Claim, EventId, IdempotencyKey, Position, StreamId, Version,
+        AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position,
+        StreamId, Version,
     },
     store::{
-        AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, memory::MemoryStore,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
+        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
+        Verdict, memory::MemoryStore,
     },
 };
 use ulid::Ulid;
@@ -179,6 +181,28 @@ impl EventStore for Liar {
         self.inner.query_log(query).await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        self.inner.event(id).await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        self.inner.aggregates(aggregate_type, after, limit).await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        self.inner.snapshot_at(stream, fingerprint, until).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         self.inner.last_position().await
     }
@@ -202,7 +226,7 @@ impl EventStore for Liar {
     async fn save_snapshots(
         &self,
         mut snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         if self.lie == Lie::MisdatesSnapshots {
             for snapshot in &mut snapshots {

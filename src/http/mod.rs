@@ -25,11 +25,14 @@
 mod commands;
 mod ending;
 mod error;
+mod event_filter;
+mod face;
 mod health;
 mod problem;
 mod read_models;
 mod reads;
 mod request;
+mod streams;
 
 use actix_web::{
     HttpRequest, guard,
@@ -39,16 +42,18 @@ use actix_web::{
 
 pub use commands::not_found;
 pub use ending::close_when_ending;
+pub use face::metrics::Collectors;
 pub use problem::{Code, Problem};
 pub use read_models::ReadModels;
 pub use request::BodyLimit;
+pub use streams::EventStreams;
 
 use crate::runtime::Runtime;
 
-/// Adds dormouse's routes: `/v1/…`, `/livez` and `/readyz`.
+/// Adds dormouse's routes: `/v1/…`, `/livez`, `/readyz` and `/metrics`.
 ///
-/// The app needs the runtime in its data (`web::Data<Runtime>`), and may have a [`BodyLimit`]
-/// and [`ReadModels`].
+/// The app needs the runtime in its data (`web::Data<Runtime>`), and may have a [`BodyLimit`],
+/// [`ReadModels`], [`EventStreams`] and [`Collectors`].
 /// What lies outside these routes stays the app's own; [`not_found`] is a default for it.
 pub fn configure(config: &mut ServiceConfig) {
     config
@@ -62,6 +67,12 @@ pub fn configure(config: &mut ServiceConfig) {
             web::resource("/readyz")
                 .route(web::get().to(health::readyz))
                 .route(web::head().to(health::readyz))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::resource("/metrics")
+                .route(web::get().to(face::metrics::metrics))
+                .route(web::head().to(face::metrics::metrics))
                 .default_service(web::to(reads::only_get)),
         )
         .service(
@@ -93,6 +104,18 @@ pub fn configure(config: &mut ServiceConfig) {
                     web::resource("/aggregates/{type}/{id}")
                         .route(web::get().to(reads::state))
                         .route(web::method(Method::HEAD).to(reads::state))
+                        .default_service(web::to(reads::only_get)),
+                )
+                .service(
+                    web::resource("/events/stream")
+                        .route(web::get().to(streams::stream))
+                        .route(web::head().to(streams::stream))
+                        .default_service(web::to(reads::only_get)),
+                )
+                .service(
+                    web::resource("/runtime")
+                        .route(web::get().to(face::runtime::view))
+                        .route(web::head().to(face::runtime::view))
                         .default_service(web::to(reads::only_get)),
                 )
                 .service(

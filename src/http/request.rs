@@ -39,7 +39,7 @@ pub(super) fn aggregate_id(request: &HttpRequest) -> Result<AggregateId, Problem
 }
 
 /// A header that may be sent once.
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name);
     let Some(value) = values.next() else {
         return Ok(None);
@@ -117,6 +117,15 @@ pub(super) fn query(
     request: &HttpRequest,
     known: &[&str],
 ) -> Result<Vec<(String, String)>, Problem> {
+    query_with_repeats(request, known, &[])
+}
+
+/// As [`query`]; those of `repeating` may stand any number of times.
+pub(super) fn query_with_repeats(
+    request: &HttpRequest,
+    known: &[&str],
+    repeating: &[&str],
+) -> Result<Vec<(String, String)>, Problem> {
     let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map_err(|_| invalid("the query cannot be read"))?
         .into_inner();
@@ -130,7 +139,8 @@ pub(super) fn query(
             };
             return Err(invalid(detail));
         }
-        if pairs[..index].iter().any(|(other, _)| other == name) {
+        let repeats = repeating.contains(&name.as_str());
+        if !repeats && pairs[..index].iter().any(|(other, _)| other == name) {
             return Err(invalid(format!(
                 "the query parameter `{name}` stands twice"
             )));

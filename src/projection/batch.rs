@@ -23,6 +23,8 @@ pub(super) struct Work {
     pub(super) projection: Arc<dyn Projection>,
     pub(super) settings: ProjectionSettings,
     pub(super) generation: Generation,
+    /// Whether appends of this process keep it where it is current.
+    pub(super) inline: bool,
 }
 
 /// Events that are to be applied together.
@@ -35,12 +37,24 @@ pub(super) struct Page {
     pub(super) full: bool,
 }
 
+/// What became of the last events of the log.
+#[derive(Debug)]
+pub(super) enum Caught {
+    Up(Page),
+    /// There are more than fit a page.
+    NotYet,
+    Refused(Page, ModelError),
+}
+
 /// Why a batch left nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BatchError {
     /// Somebody else works on the generation, or may.
     #[error("the lease is over")]
     Fenced,
+    /// An append has moved the checkpoint meanwhile.
+    #[error("the checkpoint is elsewhere")]
+    Moved,
     /// The same may work later.
     #[error(transparent)]
     Later(ModelError),
@@ -85,12 +99,7 @@ impl Work {
             events: found.events,
         };
         page.cut(self.settings.batch_bytes);
-        if !self.projection.sees_secrets() {
-            for event in &mut page.events {
-                let data = std::mem::take(&mut event.data);
-                event.data = redact_raw(data);
-            }
-        }
+        page.events = redacted(&*self.projection, page.events);
         Ok(page)
     }
 
@@ -115,6 +124,13 @@ impl Work {
         epoch: Epoch,
         live: bool,
     ) -> Result<(), BatchError> {
+        // Before any row: an append takes its locks in this order too.
+        if self.inline {
+            let at = tx.lock_checkpoint(&self.generation.key()).await?;
+            if at != Some(from) {
+                return Err(BatchError::Moved);
+            }
+        }
         if !page.events.is_empty() {
             let build = self.build(live);
             let applied = self.projection.apply(&page.events, &build, tx.reborrow());
@@ -156,6 +172,36 @@ impl Work {
         }
     }
 
+    /// Applies the last events of the log while no append can come in between, so that the next
+    /// append finds the read model current. Nothing where there are more than fit a page.
+    pub(super) async fn catch_up_for_good(
+        &self,
+        from: Position,
+        limit: usize,
+        epoch: Epoch,
+        live: bool,
+    ) -> Result<Caught, BatchError> {
+        let mut transaction = self.begin().await?;
+        let mut tx = transaction.tx();
+        tx.lock_log().await?;
+        let page = self.page(from, limit).await?;
+        if page.full {
+            transaction.rollback().await;
+            return Ok(Caught::NotYet);
+        }
+        match self.apply(tx, &page, from, epoch, live).await {
+            Ok(()) => {
+                transaction.commit().await?;
+                Ok(Caught::Up(page))
+            }
+            Err(BatchError::Refused(error)) => {
+                transaction.rollback().await;
+                Ok(Caught::Refused(page, error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs work that may not take longer than a batch may. Cut off, it leaves nothing.
     pub(super) async fn in_time<T>(
         &self,
@@ -186,8 +232,21 @@ impl Page {
     }
 }
 
+/// The events as a projection sees them.
+pub(super) fn redacted(
+    projection: &dyn Projection,
+    mut events: Vec<RecordedEvent>,
+) -> Vec<RecordedEvent> {
+    if !projection.sees_secrets() {
+        for event in &mut events {
+            event.data = redact_raw(std::mem::take(&mut event.data));
+        }
+    }
+    events
+}
+
 /// What a panic said.
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let said = panic
         .downcast_ref::<&str>()
         .map(|said| (*said).to_owned())

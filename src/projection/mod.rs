@@ -1,4 +1,5 @@
-//! The read side: projections, which keep read models up to date with the log.
+//! The read side: subscriptions, which follow the log, and projections, which keep read models
+//! up to date with it.
 //!
 //! A user writes a [`Projection`] and starts it with [`Projections`]; the server and any reader
 //! asks the same handle for a snapshot of a read model, with the position it reflects.
@@ -9,12 +10,15 @@
 
 mod applied;
 mod batch;
+mod inline;
 mod model;
+mod poison;
 mod projections;
 mod read;
 mod rebuild;
 mod runner;
 mod status;
+pub mod subscription;
 mod supervisor;
 mod switch;
 
@@ -23,3 +27,7 @@ pub use projections::{Projections, ProjectionsBuilder, StartError};
 pub use read::{Answer, ModelRow, NotServed, ReadModel, ReadRequest, ReadSnapshot};
 pub use rebuild::{Rebuild, RebuildError, rebuild};
 pub use status::{ProjectionState, ProjectionStatus, status};
+pub use subscription::{
+    EventPage, Reading, Subscription, SubscriptionError, SubscriptionSnapshot, Subscriptions,
+    SubscriptionsSnapshot,
+};

@@ -10,8 +10,8 @@ use tokio::{sync::watch, task::JoinSet};
 use ulid::Ulid;
 
 use super::{
-    Projection, ProjectionStatus, Rebuild, RebuildError, applied::Applied, rebuild, status,
-    supervisor::Supervisor,
+    Projection, ProjectionStatus, Rebuild, RebuildError, applied::Applied, inline::Inline, rebuild,
+    status, supervisor::Supervisor,
 };
 use crate::{
     domain::{Clock, Position, SystemClock},
@@ -40,6 +40,14 @@ pub enum StartError {
         /// The kind of store.
         store: ModelKind,
     },
+    /// The store's appends have no transaction that a projection can join.
+    #[error("the projection `{projection}` cannot be inline on the {store} store")]
+    NotInline {
+        /// The projection's name.
+        projection: &'static str,
+        /// The kind of store.
+        store: ModelKind,
+    },
     /// The name is no name.
     #[error("`{0}` is no name for a projection: 1 to 40 of a-z 0-9 _, a letter first")]
     Name(&'static str),
@@ -60,6 +68,7 @@ pub struct ProjectionsBuilder {
     settings: ProjectionSettings,
     clock: Arc<dyn Clock>,
     registered: Vec<Arc<dyn Projection>>,
+    inline: Vec<Arc<dyn Projection>>,
 }
 
 impl ProjectionsBuilder {
@@ -85,6 +94,19 @@ impl ProjectionsBuilder {
         self
     }
 
+    /// Adds a projection that is applied in the transaction of every append of this process: where
+    /// a command has been answered, its events are in the read model. One whose `apply` refuses an
+    /// event makes the command fail that would store it, and no other. Until it is complete, and
+    /// where a process without it has appended, it catches up as the others do, and its position
+    /// says so. Its `after_commit` is called only for what it caught up with in this way.
+    #[must_use]
+    pub fn inline(mut self, projection: impl Projection) -> Self {
+        let projection: Arc<dyn Projection> = Arc::new(projection);
+        self.inline.push(Arc::clone(&projection));
+        self.registered.push(projection);
+        self
+    }
+
     /// Starts them, on the tokio runtime that this is called in.
     ///
     /// # Errors
@@ -100,12 +122,14 @@ impl ProjectionsBuilder {
             .keys()
             .map(|name| (*name, Arc::new(Applied::new(name))))
             .collect();
+        self.set_hook(models.as_deref())?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let holder = Ulid::generate().to_string();
         if let Some(models) = &models {
             for (name, versions) in by_name {
                 let supervisor = Supervisor {
+                    inline: self.inline.iter().any(|one| one.name() == name),
                     name,
                     versions,
                     store: Arc::clone(&self.store),
@@ -122,6 +146,7 @@ impl ProjectionsBuilder {
             inner: Arc::new(Inner {
                 store: self.store,
                 models,
+                hooked: !self.inline.is_empty(),
                 settings: self.settings,
                 clock: self.clock,
                 applied,
@@ -133,6 +158,23 @@ impl ProjectionsBuilder {
                 stop,
                 tasks: Mutex::new(tasks),
             }),
+        })
+    }
+
+    /// Has appends call the inline projections; without any, appends stay as they are.
+    fn set_hook(&self, models: Option<&dyn ReadModels>) -> Result<(), StartError> {
+        let (Some(first), Some(models)) = (self.inline.first(), models) else {
+            return Ok(());
+        };
+        let hook = Inline {
+            projections: self.inline.clone(),
+        };
+        if models.set_append_hook(Some(Arc::new(hook))) {
+            return Ok(());
+        }
+        Err(StartError::NotInline {
+            projection: first.name(),
+            store: models.kind(),
         })
     }
 
@@ -186,6 +228,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     applied: HashMap<&'static str, Arc<Applied>>,
     versions: Vec<(&'static str, u32)>,
+    /// Whether appends call projections of this process.
+    hooked: bool,
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -198,6 +242,7 @@ impl Projections {
             settings: ProjectionSettings::default(),
             clock: Arc::new(SystemClock),
             registered: Vec::new(),
+            inline: Vec::new(),
         }
     }
 
@@ -296,5 +341,8 @@ impl Projections {
             }))
         };
         while tasks.join_next().await.is_some() {}
+        if let Some(models) = self.inner.models.as_ref().filter(|_| self.inner.hooked) {
+            models.set_append_hook(None);
+        }
     }
 }

@@ -4,21 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use tokio::{sync::watch, time::sleep};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    Unapplicable,
     applied::Applied,
-    batch::{BatchError, Page, Work},
+    batch::{BatchError, Caught, Page, Work},
     supervisor::pause,
     switch::Switched,
 };
 use crate::{
     domain::{Position, error_chain},
-    store::{
-        RecordedEvent,
-        models::{Epoch, ModelError, Stopped},
-    },
+    store::models::{Epoch, ModelError},
 };
 
 /// The pauses between two looks at the log, and between two tries, begin with this and double.
@@ -36,13 +32,13 @@ pub(super) struct Runner {
 
 /// Where the work on a generation is, under one lease.
 #[derive(Debug)]
-struct Progress {
-    epoch: Epoch,
+pub(super) struct Progress {
+    pub(super) epoch: Epoch,
     /// The checkpoint; not known after a failure.
     at: Option<Position>,
     live: bool,
     /// How many events the next batch may have.
-    limit: usize,
+    pub(super) limit: usize,
     idle: Duration,
     retry: Duration,
     /// Whether the database says that the projection has stopped.
@@ -183,6 +179,7 @@ impl Runner {
 
     async fn work_on(&self, mut progress: Progress) -> End {
         let mut stopped = self.stopped.clone();
+        let mut hints = self.work.store.hints();
         loop {
             if *stopped.borrow_and_update() {
                 return End::Done;
@@ -191,11 +188,12 @@ impl Runner {
                 Ok(Step::More) => progress.retry = FIRST_PAUSE,
                 Ok(Step::Caught { idle }) => {
                     progress.retry = FIRST_PAUSE;
-                    self.wait_for_events(&mut progress, idle, &mut stopped)
+                    self.wait_for_events(&mut progress, idle, &mut hints, &mut stopped)
                         .await;
                 }
                 Ok(Step::StandsStill) => return End::Done,
                 Err(BatchError::Fenced) => return End::Fenced,
+                Err(BatchError::Moved) => progress.at = None,
                 Err(BatchError::Later(error) | BatchError::Refused(error)) => {
                     self.note_failure(&error);
                     progress.at = None;
@@ -214,6 +212,7 @@ impl Runner {
         &self,
         progress: &mut Progress,
         idle: bool,
+        hints: &mut Option<watch::Receiver<Position>>,
         stopped: &mut watch::Receiver<bool>,
     ) {
         let awaited = self.applied.is_awaited();
@@ -225,12 +224,15 @@ impl Runner {
         tokio::select! {
             () = pause(progress.idle, stopped) => {}
             () = self.applied.look.notified() => {}
+            () = hinted(hints) => {}
         }
     }
 
     /// One page of the log, from reading it to the commit.
     async fn step(&self, progress: &mut Progress) -> Result<Step, BatchError> {
-        let from = match progress.at {
+        // Appends move the checkpoint of an inline one.
+        let known = progress.at.filter(|_| !self.work.inline);
+        let from = match known {
             Some(at) => at,
             None => self.in_database().await?,
         };
@@ -239,7 +241,14 @@ impl Runner {
             return self.switch(progress, from).await;
         }
         if page.to == from && progress.at.is_some() {
+            progress.at = Some(from);
+            if progress.live {
+                self.applied.reached(from);
+            }
             return Ok(Step::Caught { idle: true });
+        }
+        if self.work.inline && !page.full {
+            return self.catch_up_for_good(progress, from).await;
         }
         let applying = self
             .work
@@ -289,6 +298,28 @@ impl Runner {
         }
     }
 
+    /// Brings an inline one to the end of the log, from where on appends keep it.
+    async fn catch_up_for_good(
+        &self,
+        progress: &mut Progress,
+        from: Position,
+    ) -> Result<Step, BatchError> {
+        let (limit, epoch, live) = (progress.limit, progress.epoch, progress.live);
+        let catching = self.work.catch_up_for_good(from, limit, epoch, live);
+        match self.work.in_time(catching).await? {
+            Caught::Up(page) => {
+                self.committed(progress, &page).await?;
+                Ok(Step::Caught { idle: false })
+            }
+            Caught::NotYet => {
+                // Page by page as far as it takes, and then here again.
+                progress.limit = self.work.settings.batch_events;
+                Ok(Step::More)
+            }
+            Caught::Refused(page, error) => self.refused(progress, from, page, error).await,
+        }
+    }
+
     async fn committed(&self, progress: &mut Progress, page: &Page) -> Result<(), BatchError> {
         self.settle(progress, page).await?;
         if progress.live && !page.events.is_empty() {
@@ -298,7 +329,11 @@ impl Runner {
     }
 
     /// What follows from a page that is applied for good.
-    async fn settle(&self, progress: &mut Progress, page: &Page) -> Result<(), BatchError> {
+    pub(super) async fn settle(
+        &self,
+        progress: &mut Progress,
+        page: &Page,
+    ) -> Result<(), BatchError> {
         progress.at = Some(page.to);
         let most = self.work.settings.batch_events;
         progress.limit = progress.limit.saturating_mul(2).min(most);
@@ -311,94 +346,6 @@ impl Runner {
             progress.noted_stop = false;
         }
         Ok(())
-    }
-
-    /// Finds the event that cannot be applied: the batches get smaller until it is alone.
-    async fn refused(
-        &self,
-        progress: &mut Progress,
-        from: Position,
-        mut page: Page,
-        error: ModelError,
-    ) -> Result<Step, BatchError> {
-        if page.events.len() > 1 {
-            progress.limit = page.events.len() / 2;
-            return Ok(Step::More);
-        }
-        let Some(event) = page.events.pop() else {
-            return Err(BatchError::Refused(error));
-        };
-        let reason = error_chain(&error);
-        match self.work.projection.when_unapplicable() {
-            Unapplicable::Stop => {
-                self.stand_still(progress, &event, reason).await?;
-                Ok(Step::StandsStill)
-            }
-            Unapplicable::Park => {
-                let key = self.work.generation.key();
-                let mut transaction = self.work.begin().await?;
-                let mut tx = transaction.tx();
-                let generation = &self.work.generation;
-                tx.park(
-                    &generation.name,
-                    generation.number,
-                    event.position,
-                    event.id,
-                    &reason,
-                )
-                .await?;
-                let to = event.position;
-                if !tx.move_checkpoint(&key, from, to, progress.epoch).await? {
-                    return Err(BatchError::Fenced);
-                }
-                transaction.commit().await?;
-                warn!(
-                    projection = generation.name,
-                    position = to.get(),
-                    event = %event.id,
-                    error = reason,
-                    "an event that cannot be applied is parked"
-                );
-                page.to = to;
-                self.settle(progress, &page).await?;
-                Ok(Step::More)
-            }
-        }
-    }
-
-    async fn stand_still(
-        &self,
-        progress: &Progress,
-        event: &RecordedEvent,
-        error: String,
-    ) -> Result<(), BatchError> {
-        error!(
-            projection = self.work.generation.name,
-            generation = self.work.generation.number,
-            position = event.position.get(),
-            event = %event.id,
-            error,
-            "a projection stands still before an event that it cannot apply"
-        );
-        let stopped = Stopped {
-            position: event.position,
-            event_id: event.id.to_string(),
-            error,
-        };
-        self.note_stop(progress.epoch, Some(&stopped)).await
-    }
-
-    async fn note_stop(&self, epoch: Epoch, stopped: Option<&Stopped>) -> Result<(), BatchError> {
-        let generation = &self.work.generation;
-        let mut transaction = self.work.begin().await?;
-        let mut tx = transaction.tx();
-        let lease = self.work.settings.lease;
-        if !tx.renew_lease(&generation.key(), epoch, lease).await? {
-            return Err(BatchError::Fenced);
-        }
-        tx.set_stopped(&generation.name, generation.number, stopped)
-            .await?;
-        Ok(transaction.commit().await?)
     }
 
     /// Tells a failure once, and keeps it for whoever asks.
@@ -431,7 +378,7 @@ enum Acquired {
 
 /// What one page led to.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     More,
     /// The end of the log, as of now.
     Caught {
@@ -439,6 +386,18 @@ enum Step {
         idle: bool,
     },
     StandsStill,
+}
+
+/// Waits for a hint that the log has grown; for ever where the store gives none.
+async fn hinted(hints: &mut Option<watch::Receiver<Position>>) {
+    if let Some(receiver) = hints {
+        if receiver.changed().await.is_ok() {
+            return;
+        }
+        // The store is closed, or gives no more: from here on it is polled.
+        *hints = None;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Between half of it and all: so that those who failed together do not come back together.

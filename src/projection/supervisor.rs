@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) struct Supervisor {
     pub(super) name: &'static str,
     pub(super) versions: Vec<Arc<dyn Projection>>,
+    /// Whether appends of this process keep it where it is current.
+    pub(super) inline: bool,
     pub(super) store: Arc<dyn EventStore>,
     pub(super) models: Arc<dyn ReadModels>,
     pub(super) settings: ProjectionSettings,
@@ -93,6 +95,7 @@ impl Supervisor {
                     projection: Arc::clone(projection),
                     settings: self.settings.clone(),
                     generation,
+                    inline: self.inline,
                 },
                 holder: self.holder.clone(),
                 applied: Arc::clone(&self.applied),

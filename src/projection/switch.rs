@@ -33,6 +33,9 @@ impl Work {
         let name = &self.generation.name;
         let mut transaction = self.begin().await?;
         let mut tx = transaction.tx();
+        if self.inline {
+            tx.lock_log().await?;
+        }
         tx.lock_projection(name).await?;
         let generations = tx.generations(Some(name)).await?;
         let this = generations

@@ -26,6 +26,7 @@ use super::{
     journal::{Failure, Fate, HandOver},
     kind::Kind,
     load::{Slot, Ticket},
+    meters::Cause,
     pace::{self, Return},
     passivation::Asked,
     pending::{Decided, Fates, Pending},
@@ -46,7 +47,7 @@ impl<A: Aggregate> actix::Message for Take<A> {
 #[derive(Debug)]
 pub(super) struct Passivate {
     /// Present where it is asked to make room for others; dropped with the message.
-    pub(super) _asked: Option<Asked>,
+    pub(super) asked: Option<Asked>,
 }
 
 impl actix::Message for Passivate {
@@ -184,7 +185,7 @@ impl<A: Aggregate> AggregateActor<A> {
             .is_some_and(|settled| settled.version.get() == 0)
         {
             // Nobody asked for it to exist: asking after names that are not there takes no memory.
-            self.sleep_if_idle(ctx);
+            self.sleep_if_idle(Cause::Absent, ctx);
         }
     }
 
@@ -274,10 +275,16 @@ impl<A: Aggregate> AggregateActor<A> {
         self.loads += 1;
         match loaded {
             Ok(folded) => {
+                if self.loads == 1 {
+                    let took = self.slot.woken_at().elapsed();
+                    self.kind.meter.activation_duration.record_duration(took);
+                }
                 self.settled = Some(folded);
+                self.publish();
                 self.decide_anew(ctx);
             }
             Err(error) => {
+                self.kind.meter.activation_failures.increment();
                 error!(stream = %self.stream, error = error_chain(&error), "an aggregate cannot be recovered");
                 let retryable = error.is_retryable();
                 let error = Arc::new(error);
@@ -292,10 +299,28 @@ impl<A: Aggregate> AggregateActor<A> {
         }
     }
 
+    /// Shows where it stands to whoever looks at its slot.
+    pub(super) fn publish(&self) {
+        if let Some(settled) = &self.settled {
+            self.slot.stands_at(settled.version);
+        }
+        let oldest = self
+            .queue
+            .front()
+            .map(|pending| pending.ticket.entered_ms());
+        let oldest = oldest.unwrap_or_else(|| self.kind.node.now_ms());
+        self.slot.oldest_entered(oldest);
+    }
+
+    pub(super) fn note_append(&self) {
+        self.slot.appended_in(self.handed_over_at.elapsed());
+    }
+
     /// Stops, if nothing is unanswered: from then on the handle wakes another actor.
-    fn sleep_if_idle(&mut self, ctx: &mut Context<Self>) {
+    fn sleep_if_idle(&mut self, cause: Cause, ctx: &mut Context<Self>) {
         if self.queue.is_empty() && self.slot.close_if_idle() {
-            self.kind.forget(&self.stream.aggregate_id, &self.slot);
+            self.kind
+                .forget(&self.stream.aggregate_id, &self.slot, cause);
             ctx.stop();
         }
     }
@@ -352,13 +377,18 @@ impl<A: Aggregate> Handler<HandOverNow> for AggregateActor<A> {
     fn handle(&mut self, _: HandOverNow, ctx: &mut Context<Self>) {
         self.hand_over_scheduled = false;
         self.go_on(ctx);
+        self.publish();
     }
 }
 
 impl<A: Aggregate> Handler<Passivate> for AggregateActor<A> {
     type Result = ();
 
-    fn handle(&mut self, _: Passivate, ctx: &mut Context<Self>) {
-        self.sleep_if_idle(ctx);
+    fn handle(&mut self, passivate: Passivate, ctx: &mut Context<Self>) {
+        let cause = match passivate.asked {
+            Some(_) => Cause::Room,
+            None => Cause::Idle,
+        };
+        self.sleep_if_idle(cause, ctx);
     }
 }

@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Aggregates, CommandError, PrepareContext, Runtime, StartError,
     kind::{Kind, Node},
+    meters::{CommandMeter, KindMeter},
     named::{NamedAggregates, NamedType},
     passivation::Sleeper,
     prepare::{NamedCommand, Plain, Prepared},
@@ -254,10 +255,10 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
     #[expect(clippy::expect_used, reason = "what was checked cannot fail")]
     fn start(self: Box<Self>, node: Arc<Node>, settings: &Settings, system: &System) -> Started {
         let codec = self.codec().expect("the upcasters were checked");
-        let names: HashMap<TypeId, &'static str> = self
+        let commands: HashMap<TypeId, CommandMeter> = self
             .commands
             .iter()
-            .map(|command| (command.type_id(), command.name()))
+            .map(|command| (command.type_id(), CommandMeter::new(command.name())))
             .collect();
         let kind = Arc::new(Kind {
             node,
@@ -265,7 +266,8 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
             codec: Arc::new(codec),
             fingerprint: A::fingerprint(),
             settings: self.settings.unwrap_or_else(|| settings.aggregate(A::TYPE)),
-            command_names: names,
+            commands,
+            meter: KindMeter::default(),
             live: dashmap::DashMap::new(),
         });
         let registry = system.start_registry(&kind);

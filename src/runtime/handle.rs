@@ -1,6 +1,6 @@
 //! The handle to all aggregates of a type: what users of the library hold.
 
-use std::{any::TypeId, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::Addr;
 use serde::Serialize;
@@ -17,6 +17,8 @@ use super::{
     folded::Folded,
     kind::{Kind, Live},
     load::{Refusal, Ticket},
+    meters::Cause,
+    past::{self, At},
     registry::{Registry, Wake},
 };
 use crate::{
@@ -118,6 +120,32 @@ impl<A: Aggregate> Aggregates<A> {
         A: Handle<C>,
         C: Serialize + Send + 'static,
     {
+        self.measured::<C, _>(self.send_command(id, command, options))
+            .await
+    }
+
+    /// Counts and times what becomes of one command of type `C`.
+    pub(super) async fn measured<C: 'static, R>(
+        &self,
+        command: impl Future<Output = Result<Answer<R>, CommandError>>,
+    ) -> Result<Answer<R>, CommandError> {
+        match self.kind.command::<C>() {
+            Some(meter) => meter.measured(command).await,
+            None => command.await,
+        }
+    }
+
+    /// [`Self::execute`], uncounted.
+    pub(super) async fn send_command<C>(
+        &self,
+        id: &AggregateId,
+        command: C,
+        options: CommandOptions,
+    ) -> Result<Answer<A::Reply>, CommandError>
+    where
+        A: Handle<C>,
+        C: Serialize + Send + 'static,
+    {
         let deadline = deadline(options.timeout);
         let meta = self.resolve(&command, options)?;
         let handover = Handover::default();
@@ -164,6 +192,24 @@ impl<A: Aggregate> Aggregates<A> {
             .await
             .unwrap_or(Err(StateError::TimedOut))?;
         Ok((folded.version > Version::ZERO).then_some(StateAt {
+            state: folded.state,
+            version: folded.version,
+            position: folded.position,
+        }))
+    }
+
+    /// The state of an aggregate as it was: nothing where it has no such version, or had no events
+    /// by then. It is read from the store, and no actor is woken for it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn state_at(
+        &self,
+        id: &AggregateId,
+        at: At,
+    ) -> Result<Option<StateAt<A>>, StateError> {
+        let folded = past::folded_at(&self.kind, id, at).await?;
+        Ok(folded.map(|folded| StateAt {
             state: folded.state,
             version: folded.version,
             position: folded.position,
@@ -219,7 +265,7 @@ impl<A: Aggregate> Aggregates<A> {
         command: &C,
         options: CommandOptions,
     ) -> Result<CommandMeta, CommandError> {
-        let Some(name) = self.kind.command_names.get(&TypeId::of::<C>()).copied() else {
+        let Some(name) = self.kind.command::<C>().map(|command| command.name) else {
             return Err(CommandError::UnknownCommand {
                 aggregate_type: A::TYPE,
                 command: std::any::type_name::<C>().to_owned(),
@@ -257,7 +303,9 @@ impl<A: Aggregate> Aggregates<A> {
                 Some(live) => live,
                 None => self.wake(id).await?,
             };
-            let ticket: Ticket = match live.slot.enter(self.kind.settings.mailbox, place) {
+            let now_ms = node.now_ms();
+            let entered = live.slot.enter(self.kind.settings.mailbox, place, now_ms);
+            let ticket: Ticket = match entered {
                 Ok(ticket) => ticket,
                 Err((Refusal::Asleep, again)) => {
                     place = again;
@@ -265,13 +313,13 @@ impl<A: Aggregate> Aggregates<A> {
                 }
                 Err((refusal, _)) => return Err(refusal),
             };
-            node.touch(&live.slot);
+            node.touch(&live.slot, now_ms);
             match live.actor.try_send(Take { work, ticket }) {
                 Ok(()) => return Ok(()),
                 // An actor that ended without closing its slot met a bug; another takes its place.
                 Err(actix::dev::SendError::Closed(take) | actix::dev::SendError::Full(take)) => {
                     if live.slot.abandon() {
-                        self.kind.forget(id, &live.slot);
+                        self.kind.forget(id, &live.slot, Cause::Lost);
                     }
                     drop(take.ticket);
                     work = take.work;

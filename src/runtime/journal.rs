@@ -13,8 +13,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+use super::meters::NodeMeter;
 use crate::{
     domain::{Position, StreamId, error_chain},
+    metrics::count_of,
     settings::JournalSettings,
     store::{AppendError, Commit, EventStore, Loss, Verdict},
 };
@@ -62,11 +64,16 @@ impl Journal {
 }
 
 /// The journal and what drives it.
-pub(super) fn journal(store: Arc<dyn EventStore>, settings: JournalSettings) -> (Journal, Writer) {
+pub(super) fn journal(
+    store: Arc<dyn EventStore>,
+    settings: JournalSettings,
+    meter: &Arc<NodeMeter>,
+) -> (Journal, Writer) {
     let (sender, waiting) = unbounded_channel();
     let writer = Writer {
         store,
         settings,
+        meter: Arc::clone(meter),
         waiting,
         held_back: None,
     };
@@ -77,6 +84,7 @@ pub(super) fn journal(store: Arc<dyn EventStore>, settings: JournalSettings) -> 
 pub(super) struct Writer {
     store: Arc<dyn EventStore>,
     settings: JournalSettings,
+    meter: Arc<NodeMeter>,
     waiting: UnboundedReceiver<HandOver>,
     /// What did not fit the last batch.
     held_back: Option<HandOver>,
@@ -211,7 +219,10 @@ impl Writer {
     ) -> Vec<Fate> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.store.append(Arc::clone(&commits)).await {
+            let started = Instant::now();
+            let appended = self.store.append(Arc::clone(&commits)).await;
+            self.count(&commits, started.elapsed(), appended.is_ok());
+            let error = match appended {
                 Ok(verdicts) => {
                     if in_doubt_since.is_some() {
                         info!(commits = commits.len(), "the outcome in doubt is known now");
@@ -246,6 +257,18 @@ impl Writer {
             warn!(error = error_chain(&error), "looking a batch up again");
             sleep(pause).await;
             pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    fn count(&self, commits: &[Commit], took: Duration, stored: bool) {
+        let meter = &self.meter;
+        meter.flush_duration.record_duration(took);
+        meter.batch_commits.record(count_of(commits.len()));
+        meter
+            .batch_events
+            .record(count_of(commits.iter().map(count).sum()));
+        if !stored {
+            meter.flush_failures.increment();
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use actix::Addr;
+use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 use tokio::time::Instant;
 
@@ -19,6 +20,7 @@ use super::{
     journal::Journal,
     load::{NodeLoad, Slot},
     loader::Loader,
+    meters::{Cause, CommandMeter, KindMeter, NodeMeter},
     passivation::Passivation,
     snapshots::Snapshots,
 };
@@ -49,6 +51,9 @@ pub(super) struct Node {
     pub(super) on_threads: bool,
     pub(super) live: AtomicUsize,
     pub(super) passivation: Passivation,
+    pub(super) meter: Arc<NodeMeter>,
+    /// When it started, by its clock.
+    pub(super) started_at: DateTime<Utc>,
     started: Instant,
     uses: AtomicU64,
 }
@@ -63,6 +68,7 @@ pub(super) struct NodeParts {
     pub(super) loader: Loader,
     pub(super) snapshots: Snapshots,
     pub(super) settings: RuntimeSettings,
+    pub(super) meter: Arc<NodeMeter>,
     pub(super) shared: bool,
     pub(super) on_threads: bool,
 }
@@ -70,6 +76,7 @@ pub(super) struct NodeParts {
 impl Node {
     pub(super) fn new(parts: NodeParts) -> Arc<Self> {
         Arc::new(Self {
+            started_at: parts.clock.now(),
             store: parts.store,
             clock: parts.clock,
             ids: parts.ids,
@@ -82,15 +89,21 @@ impl Node {
             on_threads: parts.on_threads,
             live: AtomicUsize::new(0),
             passivation: Passivation::default(),
+            meter: parts.meter,
             started: Instant::now(),
             uses: AtomicU64::new(0),
         })
     }
 
-    /// Notes a use, for "least recently used" and for "idle".
-    pub(super) fn touch(&self, slot: &Slot) {
+    /// Notes a use at a time in milliseconds, for "least recently used" and for "idle".
+    pub(super) fn touch(&self, slot: &Slot, now_ms: u64) {
         let tick = self.uses.fetch_add(1, Ordering::Relaxed);
-        slot.touch(tick, self.now_ms());
+        slot.touch(tick, now_ms);
+    }
+
+    /// How old the node was at an instant.
+    pub(super) fn age_at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.started)
     }
 
     /// Milliseconds since the start; it never goes back.
@@ -113,8 +126,9 @@ pub(super) struct Kind<A: Aggregate> {
     pub(super) codec: Arc<EventCodec<A::Event>>,
     pub(super) fingerprint: Fingerprint,
     pub(super) settings: AggregateSettings,
-    /// The name of each command type.
-    pub(super) command_names: HashMap<TypeId, &'static str>,
+    /// The name of each command type, and what is counted of its commands.
+    pub(super) commands: HashMap<TypeId, CommandMeter>,
+    pub(super) meter: KindMeter,
     pub(super) live: DashMap<AggregateId, Arc<Live<A>>>,
 }
 
@@ -135,16 +149,31 @@ impl<A: Aggregate> Kind<A> {
         }
     }
 
+    /// What is counted of the commands of Rust type `C`.
+    pub(super) fn command<C: 'static>(&self) -> Option<&CommandMeter> {
+        self.commands.get(&TypeId::of::<C>())
+    }
+
     /// The live actor of an aggregate; no guard of the map outlives this call.
     pub(super) fn find(&self, id: &AggregateId) -> Option<Arc<Live<A>>> {
         self.live.get(id).map(|live| Arc::clone(&live))
     }
 
     /// Forgets an actor that has closed its slot, unless another has its place already.
-    pub(super) fn forget(&self, id: &AggregateId, slot: &Arc<Slot>) {
+    pub(super) fn forget(&self, id: &AggregateId, slot: &Arc<Slot>, cause: Cause) {
+        self.meter.passivated(cause);
         self.live
             .remove_if(id, |_, live| Arc::ptr_eq(&live.slot, slot));
         self.node.live.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Forgets all actors, whose threads have ended.
+    pub(super) fn ended(&self) {
+        self.live.retain(|_, _| {
+            self.meter.passivated(Cause::Shutdown);
+            self.node.live.fetch_sub(1, Ordering::SeqCst);
+            false
+        });
     }
 
     /// The ids of the live aggregates that have been idle for `idle`, the longest idle first.

@@ -3,12 +3,17 @@
 //! actix's mailbox capacity is no bound (every cloned address may exceed it), so commands are
 //! counted before they are sent, and every later queue is bounded by that count.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::domain::Version;
 
 /// All unanswered work of the node.
 #[derive(Debug)]
@@ -92,20 +97,43 @@ impl Drop for NodePlace {
 const CLOSED: u32 = 1 << 31;
 
 /// One live aggregate's unanswered work, and when it was last used.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slot {
     /// The count, and [`CLOSED`] for ever once the actor sleeps.
     unanswered: AtomicU32,
     last_used_tick: AtomicU64,
     last_used_ms: AtomicU64,
+    woken_at: Instant,
+    /// What its actor shows of itself; nobody decides anything on it.
+    shown: Shown,
+}
+
+/// What a live aggregate is doing, as its actor last said.
+#[derive(Debug, Default)]
+struct Shown {
+    version: AtomicU64,
+    oldest_entered_ms: AtomicU64,
+    last_append_us: AtomicU64,
 }
 
 impl Slot {
-    /// Counts one more, unless the aggregate is full or asleep.
+    /// The slot of an actor that is woken now.
+    pub(super) fn new() -> Self {
+        Self {
+            unanswered: AtomicU32::new(0),
+            last_used_tick: AtomicU64::new(0),
+            last_used_ms: AtomicU64::new(0),
+            woken_at: Instant::now(),
+            shown: Shown::default(),
+        }
+    }
+
+    /// Counts one more at a time in milliseconds, unless the aggregate is full or asleep.
     pub(super) fn enter(
         self: &Arc<Self>,
         limit: usize,
         node: NodePlace,
+        now_ms: u64,
     ) -> Result<Ticket, (Refusal, NodePlace)> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX).min(CLOSED - 1);
         let entered =
@@ -114,10 +142,16 @@ impl Slot {
                     (unanswered < limit).then_some(unanswered + 1)
                 });
         match entered {
-            Ok(_) => Ok(Ticket {
-                slot: Arc::clone(self),
-                _node: node,
-            }),
+            Ok(before) => {
+                if before == 0 {
+                    self.oldest_entered(now_ms);
+                }
+                Ok(Ticket {
+                    slot: Arc::clone(self),
+                    entered_ms: now_ms,
+                    _node: node,
+                })
+            }
             Err(unanswered) if unanswered & CLOSED == 0 => Err((Refusal::AggregateFull, node)),
             Err(_) => Err((Refusal::Asleep, node)),
         }
@@ -156,13 +190,66 @@ impl Slot {
     pub(super) fn last_used_ms(&self) -> u64 {
         self.last_used_ms.load(Ordering::Relaxed)
     }
+
+    pub(super) const fn woken_at(&self) -> Instant {
+        self.woken_at
+    }
+
+    /// How much is unanswered.
+    pub(super) fn depth(&self) -> u32 {
+        self.unanswered.load(Ordering::Relaxed) & !CLOSED
+    }
+
+    /// Shows the version its actor has settled.
+    pub(super) fn stands_at(&self, version: Version) {
+        self.shown.version.store(version.get(), Ordering::Relaxed);
+    }
+
+    /// Shows when the oldest unanswered work was let in. What waits in the mailbox is not seen
+    /// by the actor: where it holds nothing itself, that is since its last answer at most.
+    pub(super) fn oldest_entered(&self, ms: u64) {
+        self.shown.oldest_entered_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Shows how long its last append took.
+    pub(super) fn appended_in(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        // Zero stands for none.
+        self.shown
+            .last_append_us
+            .store(us.max(1), Ordering::Relaxed);
+    }
+
+    /// The version it last showed.
+    pub(super) fn version(&self) -> Version {
+        Version::new(self.shown.version.load(Ordering::Relaxed))
+    }
+
+    /// Since when its oldest unanswered work waits, in milliseconds of the node.
+    pub(super) fn oldest_entered_ms(&self) -> u64 {
+        self.shown.oldest_entered_ms.load(Ordering::Relaxed)
+    }
+
+    /// How long its last append took; nothing where it made none.
+    pub(super) fn last_append(&self) -> Option<Duration> {
+        let us = self.shown.last_append_us.load(Ordering::Relaxed);
+        (us > 0).then(|| Duration::from_micros(us))
+    }
 }
 
 /// A place among an aggregate's unanswered work; dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Ticket {
     slot: Arc<Slot>,
+    entered_ms: u64,
     _node: NodePlace,
+}
+
+impl Ticket {
+    /// When it was let in, in milliseconds of the node.
+    pub(super) const fn entered_ms(&self) -> u64 {
+        self.entered_ms
+    }
 }
 
 impl Drop for Ticket {
@@ -178,13 +265,13 @@ mod tests {
     #[test]
     fn past_the_bound_nothing_is_let_in_until_a_place_is_given_back() {
         let node = NodeLoad::new(2);
-        let slot = Arc::new(Slot::default());
+        let slot = Arc::new(Slot::new());
 
-        let first = slot.enter(1, node.enter().unwrap()).unwrap();
-        let (refusal, place) = slot.enter(1, node.enter().unwrap()).unwrap_err();
+        let first = slot.enter(1, node.enter().unwrap(), 0).unwrap();
+        let (refusal, place) = slot.enter(1, node.enter().unwrap(), 0).unwrap_err();
         let full = node.enter().unwrap_err();
         drop(first);
-        let second = slot.enter(1, place);
+        let second = slot.enter(1, place, 0);
 
         assert_eq!((refusal, full), (Refusal::AggregateFull, Refusal::NodeFull));
         assert!(second.is_ok());
@@ -193,13 +280,13 @@ mod tests {
     #[test]
     fn a_slot_closes_only_when_idle_and_then_for_ever() {
         let node = NodeLoad::new(9);
-        let slot = Arc::new(Slot::default());
+        let slot = Arc::new(Slot::new());
 
-        let ticket = slot.enter(1, node.enter().unwrap()).unwrap();
+        let ticket = slot.enter(1, node.enter().unwrap(), 0).unwrap();
         let while_busy = slot.close_if_idle();
         drop(ticket);
         let while_idle = slot.close_if_idle();
-        let (refusal, _place) = slot.enter(1, node.enter().unwrap()).unwrap_err();
+        let (refusal, _place) = slot.enter(1, node.enter().unwrap(), 0).unwrap_err();
 
         assert_eq!((while_busy, while_idle), (false, true));
         assert_eq!(refusal, Refusal::Asleep);

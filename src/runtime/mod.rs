@@ -16,21 +16,26 @@ mod command;
 mod confirm;
 mod decide;
 mod errors;
+mod exposition;
 mod folded;
 mod handle;
 mod journal;
 mod kind;
 mod load;
 mod loader;
+mod meters;
 mod named;
 mod pace;
 mod passivation;
+mod past;
 mod pending;
 mod prepare;
 mod registry;
 mod settle;
 mod snapshots;
+mod steps;
 mod system;
+mod view;
 
 use std::{
     collections::HashMap,
@@ -45,7 +50,10 @@ pub use command::{Answer, AnsweredEvent, CommandOptions, Expected};
 pub use errors::{CommandError, RecoveryError, StartError, StateError, Unready};
 pub use handle::{Aggregates, HistoryEvent, StateAt};
 pub use named::StateView;
+pub use past::At;
 pub use prepare::PrepareContext;
+pub use steps::{Step, Steps};
+pub use view::{JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeView};
 
 use crate::{
     domain::{
@@ -56,6 +64,7 @@ use crate::{
     store::{EventStore, ReadError, RecordedEvent},
 };
 use kind::{Node, NodeParts};
+use meters::NodeMeter;
 use named::NamedAggregates;
 use passivation::Sleeper;
 use system::System;
@@ -101,10 +110,11 @@ impl Runtime {
         let settings: RuntimeSettings = builder.settings.runtime.clone();
         let arbiters = settings.arbiters();
         let store = builder.store;
+        let meter = Arc::new(NodeMeter::default());
         let (journal, writer) =
-            journal::journal(Arc::clone(&store), builder.settings.journal.clone());
+            journal::journal(Arc::clone(&store), builder.settings.journal.clone(), &meter);
         let (loader, loading) = loader::loader(Arc::clone(&store), settings.recovery_page);
-        let (snapshots, saving) = snapshots::snapshots(Arc::clone(&store));
+        let (snapshots, saving) = snapshots::snapshots(Arc::clone(&store), &meter);
         let ids = builder
             .ids
             .unwrap_or_else(|| IdGenerator::new(Arc::clone(&builder.clock)));
@@ -116,6 +126,7 @@ impl Runtime {
             loader,
             snapshots,
             settings,
+            meter,
             shared: builder.writers == Some(Writers::Shared),
             on_threads: builder.spawn.is_none(),
         });
@@ -223,6 +234,41 @@ impl Runtime {
         }
     }
 
+    /// The state of an aggregate as it was, as JSON without its secrets; nothing where it has no such
+    /// version, or had no events by then.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn state_at(
+        &self,
+        aggregate_type: &str,
+        id: AggregateId,
+        at: At,
+    ) -> Result<Option<StateView>, StateError> {
+        match self.named(aggregate_type) {
+            Some(named) => named.state_at(id, at).await,
+            None => Err(StateError::UnknownType(aggregate_type.to_owned())),
+        }
+    }
+
+    /// What `limit` events of an aggregate after a version led to, one by one; nothing where it has
+    /// no such version, or no events.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn steps(
+        &self,
+        aggregate_type: &str,
+        id: AggregateId,
+        after: Version,
+        limit: u32,
+    ) -> Result<Option<Steps>, StateError> {
+        match self.named(aggregate_type) {
+            Some(named) => named.steps(id, after, limit).await,
+            None => Err(StateError::UnknownType(aggregate_type.to_owned())),
+        }
+    }
+
     /// The stored events of an aggregate from a version on, ascending, `limit` at most, without
     /// their secrets; nothing where the type is not registered.
     ///
@@ -325,6 +371,9 @@ impl Runtime {
             if tokio::time::timeout(limit, joined).await.is_err() {
                 tracing::error!("a thread of the runtime does not end");
             }
+        }
+        for named in self.inner.types.values() {
+            named.ended();
         }
         Ended { unanswered }
     }

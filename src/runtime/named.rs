@@ -5,8 +5,15 @@ use std::{collections::HashMap, sync::Arc};
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
-use super::{Aggregates, Answer, CommandError, CommandOptions, StateError, prepare::NamedCommand};
-use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version, redact_raw};
+use super::{
+    Aggregates, Answer, CommandError, CommandOptions, StateAt, StateError,
+    load::Slot,
+    meters::{CommandMeter, KindMeter},
+    past::{At, shown},
+    prepare::NamedCommand,
+    steps::{self, Steps},
+};
+use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version};
 
 /// A state as JSON, without its secrets.
 #[derive(Debug)]
@@ -35,6 +42,37 @@ pub(super) trait NamedAggregates: Send + Sync {
     ) -> BoxFuture<'static, Result<Answer<()>, CommandError>>;
 
     fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
+
+    fn state_at(
+        &self,
+        id: AggregateId,
+        at: At,
+    ) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
+
+    fn steps(
+        &self,
+        id: AggregateId,
+        after: Version,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Option<Steps>, StateError>>;
+
+    /// How many of them are live.
+    fn live(&self) -> usize;
+
+    /// Passes all that are live; `visit` must not wait, for a part of the map is locked.
+    fn visit(&self, visit: &mut dyn FnMut(&AggregateId, &Slot));
+
+    /// Looks at one, if it is live.
+    fn look(&self, id: &AggregateId, look: &mut dyn FnMut(&Slot));
+
+    /// Notes that the actors have ended with their threads.
+    fn ended(&self);
+
+    /// What is counted of them.
+    fn meter(&self) -> &KindMeter;
+
+    /// What is counted of their commands, by name.
+    fn command_meters(&self) -> Vec<&CommandMeter>;
 
     /// The handle of Rust type [`Aggregates<A>`].
     fn typed(&self) -> &dyn std::any::Any;
@@ -74,21 +112,74 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
 
     fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>> {
         let aggregates = self.aggregates.clone();
+        Box::pin(async move { aggregates.state(&id).await?.as_ref().map(view).transpose() })
+    }
+
+    fn state_at(
+        &self,
+        id: AggregateId,
+        at: At,
+    ) -> BoxFuture<'static, Result<Option<StateView>, StateError>> {
+        let aggregates = self.aggregates.clone();
         Box::pin(async move {
-            let Some(found) = aggregates.state(&id).await? else {
-                return Ok(None);
-            };
-            let state = serde_json::value::to_raw_value(&found.state)
-                .map_err(|error| StateError::Internal(format!("the state is no JSON: {error}")))?;
-            Ok(Some(StateView {
-                state: redact_raw(state),
-                version: found.version,
-                position: found.position,
-            }))
+            aggregates
+                .state_at(&id, at)
+                .await?
+                .as_ref()
+                .map(view)
+                .transpose()
         })
+    }
+
+    fn steps(
+        &self,
+        id: AggregateId,
+        after: Version,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Option<Steps>, StateError>> {
+        let kind = Arc::clone(self.aggregates.kind());
+        Box::pin(async move { steps::steps(&kind, &id, after, limit).await })
+    }
+
+    fn live(&self) -> usize {
+        self.aggregates.kind().live.len()
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(&AggregateId, &Slot)) {
+        for entry in &self.aggregates.kind().live {
+            visit(entry.key(), &entry.slot);
+        }
+    }
+
+    fn look(&self, id: &AggregateId, look: &mut dyn FnMut(&Slot)) {
+        if let Some(live) = self.aggregates.kind().find(id) {
+            look(&live.slot);
+        }
+    }
+
+    fn ended(&self) {
+        self.aggregates.kind().ended();
+    }
+
+    fn meter(&self) -> &KindMeter {
+        &self.aggregates.kind().meter
+    }
+
+    fn command_meters(&self) -> Vec<&CommandMeter> {
+        let mut meters: Vec<_> = self.aggregates.kind().commands.values().collect();
+        meters.sort_unstable_by_key(|meter| meter.name);
+        meters
     }
 
     fn typed(&self) -> &dyn std::any::Any {
         &self.aggregates
     }
+}
+
+fn view<A: Aggregate>(found: &StateAt<A>) -> Result<StateView, StateError> {
+    Ok(StateView {
+        state: shown(&found.state)?,
+        version: found.version,
+        position: found.position,
+    })
 }

@@ -31,9 +31,7 @@ impl<A: Aggregate> Sleeper for Kind<A> {
     fn passivate(&self, id: &AggregateId, asked: Asked) {
         if let Some(live) = self.find(id) {
             // An actor that is gone needs no sleep.
-            let _ = live.actor.try_send(Passivate {
-                _asked: Some(asked),
-            });
+            let _ = live.actor.try_send(Passivate { asked: Some(asked) });
         }
     }
 }

@@ -64,7 +64,8 @@ where
     ) -> BoxFuture<'static, Result<Answer<()>, CommandError>> {
         let command = read::<C>(body);
         Box::pin(async move {
-            let answer = aggregates.execute(&id, command?, options).await?;
+            let sent = async { aggregates.send_command(&id, command?, options).await };
+            let answer = aggregates.measured::<C, _>(sent).await?;
             Ok(answer.with_reply(()))
         })
     }
@@ -108,14 +109,17 @@ where
                 stream: aggregates.stream(&id),
                 key: options.key.clone(),
             };
-            let command = tokio::time::timeout_at(deadline, prepare(read?, ctx))
-                .await
-                .map_err(|_| CommandError::TimedOutUnhandled)??;
-            let rest = CommandOptions {
-                timeout: deadline.saturating_duration_since(Instant::now()),
-                ..options
+            let sent = async {
+                let command = tokio::time::timeout_at(deadline, prepare(read?, ctx))
+                    .await
+                    .map_err(|_| CommandError::TimedOutUnhandled)??;
+                let rest = CommandOptions {
+                    timeout: deadline.saturating_duration_since(Instant::now()),
+                    ..options
+                };
+                aggregates.send_command(&id, command, rest).await
             };
-            let answer = aggregates.execute(&id, command, rest).await?;
+            let answer = aggregates.measured::<C, _>(sent).await?;
             Ok(answer.with_reply(()))
         })
     }

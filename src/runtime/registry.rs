@@ -18,6 +18,7 @@ use super::{
     actor::{AggregateActor, Passivate},
     kind::{Kind, Live},
     load::Slot,
+    meters::Cause,
     system::Place,
 };
 use crate::domain::{Aggregate, AggregateId};
@@ -96,7 +97,7 @@ impl<A: Aggregate> Handler<Wake<A>> for Registry<A> {
             }
             // An actor that ended without closing its slot met a bug; another takes its place.
             if live.slot.abandon() {
-                self.kind.forget(&wake.id, &live.slot);
+                self.kind.forget(&wake.id, &live.slot, Cause::Lost);
             }
         }
         let live = self.wake(wake.id);
@@ -108,8 +109,10 @@ impl<A: Aggregate> Handler<Wake<A>> for Registry<A> {
 
 impl<A: Aggregate> Registry<A> {
     fn wake(&self, id: AggregateId) -> Arc<Live<A>> {
-        let slot = Arc::new(Slot::default());
-        self.kind.node.touch(&slot);
+        self.kind.meter.activations.increment();
+        let slot = Arc::new(Slot::new());
+        let node = &self.kind.node;
+        node.touch(&slot, node.now_ms());
         // No capacity: actix's bound is none, and ours is counted in the slot.
         let (sender, receiver) = actix::dev::channel::channel(0);
         let actor = actix::Addr::new(sender);
@@ -129,7 +132,7 @@ impl<A: Aggregate> Registry<A> {
     fn passivate(&self, id: &AggregateId) {
         if let Some(live) = self.kind.find(id) {
             // An actor that is gone needs no sleep.
-            let _ = live.actor.try_send(Passivate { _asked: None });
+            let _ = live.actor.try_send(Passivate { asked: None });
         }
     }
 }

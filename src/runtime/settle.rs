@@ -9,11 +9,12 @@ use super::{
     CommandError,
     actor::{AggregateActor, Reload},
     journal::{Failure, Fate},
+    meters::Conflict,
     pending::{Decided, Decision, Fates, Pending},
 };
 use crate::{
     domain::{Aggregate, Position, SnapshotShape as _},
-    store::{Loss, StoredSnapshot},
+    store::{Loss, SnapshotRetention, StoredSnapshot},
 };
 
 /// What the fates so far say of the newest state, from best to worst.
@@ -33,6 +34,7 @@ impl<A: Aggregate> Handler<Fates> for AggregateActor<A> {
     type Result = ();
 
     fn handle(&mut self, fates: Fates, ctx: &mut Context<Self>) {
+        self.note_append();
         let handed_over = std::mem::take(&mut self.in_flight);
         let waiting = self.queue.split_off(handed_over);
         let mut fates = fates.0.into_iter();
@@ -57,6 +59,7 @@ impl<A: Aggregate> Handler<Fates> for AggregateActor<A> {
         if course == Course::Intact {
             self.queue = waiting;
             self.snapshot_if_due();
+            self.publish();
             self.go_on_after_return(handed_over, ctx);
             return;
         }
@@ -126,14 +129,17 @@ impl<A: Aggregate> AggregateActor<A> {
                 ));
             }
             Fate::Lost(Loss::Claim { claim, .. }) => {
+                self.kind.meter.conflicted(Conflict::Claim);
                 *course = Course::Undone;
                 pending.fail(CommandError::ClaimTaken(claim));
             }
             Fate::Lost(Loss::Key(receipt)) => {
+                self.kind.meter.conflicted(Conflict::Key);
                 *course = Course::Behind;
                 self.replay(pending, *receipt, ctx);
             }
             Fate::Lost(Loss::Version { .. }) | Fate::Failed(Failure::Contended) => {
+                self.kind.meter.conflicted(Conflict::Version);
                 *course = Course::Behind;
                 pending.conflicts += 1;
                 if pending.conflicts > self.kind.node.settings.conflict_retries {
@@ -188,11 +194,20 @@ impl<A: Aggregate> AggregateActor<A> {
                     data,
                     created_at: node.clock.now(),
                 };
-                node.snapshots
-                    .save(snapshot, self.kind.settings.snapshots_kept);
+                let keep = SnapshotRetention {
+                    newest: self.kind.settings.snapshots_kept,
+                    history_every: self.kind.settings.snapshot_history_every,
+                };
+                node.snapshots.save(snapshot, keep);
             }
-            Ok(Err(error)) => error!(stream = %self.stream, %error, "a state cannot be serialized"),
-            Err(_) => error!(stream = %self.stream, "serializing a state panicked"),
+            Ok(Err(error)) => {
+                self.kind.node.meter.snapshots_broken.increment();
+                error!(stream = %self.stream, %error, "a state cannot be serialized");
+            }
+            Err(_) => {
+                self.kind.node.meter.snapshots_broken.increment();
+                error!(stream = %self.stream, "serializing a state panicked");
+            }
         }
     }
 }

@@ -11,9 +11,11 @@ use tokio::sync::{
 };
 use tracing::warn;
 
+use super::meters::NodeMeter;
 use crate::{
     domain::error_chain,
-    store::{EventStore, StoredSnapshot},
+    metrics::count_of,
+    store::{EventStore, SnapshotRetention, StoredSnapshot},
 };
 
 /// Snapshots that may wait to be written.
@@ -22,19 +24,30 @@ const QUEUE: usize = 1024;
 const MAX_BATCH: usize = 32;
 
 enum Message {
-    Save { snapshot: StoredSnapshot, keep: u32 },
+    Save {
+        snapshot: StoredSnapshot,
+        keep: SnapshotRetention,
+    },
     Flush(oneshot::Sender<()>),
 }
 
 /// Where actors leave their snapshots.
 #[derive(Debug, Clone)]
-pub(super) struct Snapshots(Sender<Message>);
+pub(super) struct Snapshots {
+    queue: Sender<Message>,
+    meter: Arc<NodeMeter>,
+}
 
 impl Snapshots {
     /// Leaves a snapshot to be written; drops it where too many wait.
-    pub(super) fn save(&self, snapshot: StoredSnapshot, keep: u32) {
+    pub(super) fn save(&self, snapshot: StoredSnapshot, keep: SnapshotRetention) {
         let stream = snapshot.stream.clone();
-        if self.0.try_send(Message::Save { snapshot, keep }).is_err() {
+        if self
+            .queue
+            .try_send(Message::Save { snapshot, keep })
+            .is_err()
+        {
+            self.meter.snapshots_dropped.increment();
             warn!(%stream, "a snapshot is dropped: too many wait to be written");
         }
     }
@@ -42,7 +55,7 @@ impl Snapshots {
     /// Waits until all that was left before is written.
     pub(super) async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.0.send(Message::Flush(done)).await.is_ok() {
+        if self.queue.send(Message::Flush(done)).await.is_ok() {
             // An error means that the writer has ended, with nothing left to write.
             let _ = written.await;
         }
@@ -50,15 +63,22 @@ impl Snapshots {
 }
 
 /// The snapshots' queue, and the task that writes them until every sender is gone.
-pub(super) fn snapshots(store: Arc<dyn EventStore>) -> (Snapshots, impl Future<Output = ()>) {
-    let (sender, waiting) = channel(QUEUE);
-    (Snapshots(sender), run(store, waiting))
+pub(super) fn snapshots(
+    store: Arc<dyn EventStore>,
+    meter: &Arc<NodeMeter>,
+) -> (Snapshots, impl Future<Output = ()> + use<>) {
+    let (queue, waiting) = channel(QUEUE);
+    let snapshots = Snapshots {
+        queue,
+        meter: Arc::clone(meter),
+    };
+    (snapshots, run(store, waiting, Arc::clone(meter)))
 }
 
-async fn run(store: Arc<dyn EventStore>, mut waiting: Receiver<Message>) {
+async fn run(store: Arc<dyn EventStore>, mut waiting: Receiver<Message>, meter: Arc<NodeMeter>) {
     let mut messages = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut messages, MAX_BATCH).await > 0 {
-        let mut by_keep: BTreeMap<u32, Vec<StoredSnapshot>> = BTreeMap::new();
+        let mut by_keep: BTreeMap<SnapshotRetention, Vec<StoredSnapshot>> = BTreeMap::new();
         let mut flushed = Vec::new();
         for message in messages.drain(..) {
             match message {
@@ -70,11 +90,15 @@ async fn run(store: Arc<dyn EventStore>, mut waiting: Receiver<Message>) {
         }
         for (keep, snapshots) in by_keep {
             let count = snapshots.len();
-            if let Err(error) = store.save_snapshots(snapshots, keep).await {
-                warn!(
-                    error = error_chain(&error),
-                    count, "snapshots were not written"
-                );
+            match store.save_snapshots(snapshots, keep).await {
+                Ok(()) => meter.snapshots_written.add(count_of(count)),
+                Err(error) => {
+                    meter.snapshots_refused.add(count_of(count));
+                    warn!(
+                        error = error_chain(&error),
+                        count, "snapshots were not written"
+                    );
+                }
             }
         }
         for done in flushed {

@@ -19,6 +19,10 @@ pub struct AggregateSettings {
     /// Snapshots kept for one aggregate: 1 to 1000, default 3.
     #[serde(deserialize_with = "number::<_, _, 1, 1000>")]
     pub snapshots_kept: u32,
+    /// Beside them, of each span of so many versions one snapshot is kept, for states as they
+    /// were: 0 to 4294967295, default 500; 0 keeps none.
+    #[serde(deserialize_with = "number::<_, _, 0, MOST_EVENTS>")]
+    pub snapshot_history_every: u32,
     /// How long an aggregate stays live without a command: up to a day, default 60s.
     #[serde(deserialize_with = "duration")]
     pub idle_timeout: Duration,
@@ -35,6 +39,7 @@ impl Default for AggregateSettings {
             mode: Mode::EventSourced,
             snapshot_every: 100,
             snapshots_kept: 3,
+            snapshot_history_every: 500,
             idle_timeout: Duration::from_mins(1),
             mailbox: 1000,
         }

@@ -187,6 +187,7 @@ impl Draft {
         };
         if self.problems.is_empty() {
             self.check("store", settings.store.check());
+            self.check("streams", settings.streams.check());
             self.check("iam", settings.iam.check());
         }
         if self.problems.is_empty() {

@@ -13,6 +13,7 @@ mod projections;
 mod sections;
 mod store;
 mod store_url;
+mod streams;
 mod value;
 mod written;
 
@@ -29,6 +30,7 @@ pub use sections::{
 };
 pub use store::{StoreSettings, Writers};
 pub use store_url::{StoreKind, StoreUrl, UnknownScheme};
+pub use streams::StreamSettings;
 
 /// The file that is read from the working directory when none is named.
 pub const DEFAULT_FILE: &str = "config.toml";
@@ -57,6 +59,8 @@ pub struct Settings {
     pub journal: JournalSettings,
     /// Live aggregates and their limits.
     pub runtime: RuntimeSettings,
+    /// Subscriptions to the log, and streams of events.
+    pub streams: StreamSettings,
     /// How read models are kept up to date.
     pub projections: ProjectionSettings,
     /// What is logged, and how.

@@ -7,7 +7,7 @@ use serde::forward_to_deserialize_any;
 
 use super::{
     AggregateSettings, HttpSettings, IamSettings, JournalSettings, LogSettings, ProjectionSettings,
-    RuntimeSettings, Settings, StoreSettings,
+    RuntimeSettings, Settings, StoreSettings, StreamSettings,
 };
 
 /// The section whose keys are one level deeper, below the name of a type.
@@ -22,6 +22,7 @@ pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
         "store" => Some(fields::<StoreSettings>()),
         "journal" => Some(fields::<JournalSettings>()),
         "runtime" => Some(fields::<RuntimeSettings>()),
+        "streams" => Some(fields::<StreamSettings>()),
         "projections" => Some(fields::<ProjectionSettings>()),
         "log" => Some(fields::<LogSettings>()),
         "iam" => Some(fields::<IamSettings>()),

@@ -65,10 +65,19 @@ pub enum Kept {
     Off,
     /// Soon after the events, in transactions of its own.
     Async,
+    /// With the events, in the append's own transaction: it is never behind, and appends take longer.
+    Inline,
 }
 
 impl<'de> Deserialize<'de> for Kept {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        word(from, &[("async", Self::Async), ("off", Self::Off)])
+        word(
+            from,
+            &[
+                ("async", Self::Async),
+                ("inline", Self::Inline),
+                ("off", Self::Off),
+            ],
+        )
     }
 }

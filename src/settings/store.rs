@@ -30,6 +30,10 @@ pub struct StoreSettings {
     /// How long one statement may take: up to a day, default 10s.
     #[serde(deserialize_with = "duration")]
     pub statement_timeout: Duration,
+    /// Whether servers on one PostgreSQL tell each other of events (LISTEN and NOTIFY) instead of
+    /// only looking every now and then; default true.
+    #[serde(deserialize_with = "flag")]
+    pub notify: bool,
 }
 
 impl StoreSettings {
@@ -64,6 +68,7 @@ impl Default for StoreSettings {
             migrate: true,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            notify: true,
         }
     }
 }

@@ -52,6 +52,7 @@ fn the_file_in_the_repository_holds_every_default() {
         "store",
         "journal",
         "runtime",
+        "streams",
         "log",
         "iam",
         "aggregates",

@@ -6,21 +6,25 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::{
-    AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Order, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, Order,
+    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    StoredSnapshot, Verdict,
     admission::{Admission, ClaimKey, Facts, ReceiptKey, admit, receipt_of},
     models::{MemoryModels, ReadModels},
 };
 use crate::domain::{
-    AggregateId, AggregateType, Claim, EventId, IdempotencyKey, Position, StreamId, Version,
+    AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
+    Version,
 };
 
 /// The log and what lies beside it, in maps. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
+    hints: Hints,
     models: MemoryModels,
 }
 
@@ -141,13 +145,30 @@ impl Tables {
     }
 }
 
+/// Drops what need not be kept of a stream's snapshots, which are in the order of versions.
+fn drop_surplus(kept: &mut Vec<StoredSnapshot>, fits: &Fingerprint, keep: SnapshotRetention) {
+    let mut surplus = kept.len().saturating_sub(keep.newest as usize);
+    let mut last_span = None;
+    kept.retain(|snapshot| {
+        let is_newest = surplus == 0;
+        surplus = surplus.saturating_sub(1);
+        let version = snapshot.version.get();
+        let span = version.checked_div(keep.history_every.into());
+        let is_first = span.is_some() && snapshot.fingerprint == *fits && span != last_span;
+        if is_first {
+            last_span = span;
+        }
+        is_newest || is_first
+    });
+}
+
 #[async_trait]
 impl EventStore for MemoryStore {
     async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError> {
         let commits: Vec<&Commit> = batch.iter().collect();
         let mut tables = self.tables();
         let facts = tables.facts(&commits);
-        let verdicts = admit(&commits, facts)
+        let verdicts: Vec<Verdict> = admit(&commits, facts)
             .into_iter()
             .zip(commits)
             .map(|(admission, commit)| match admission {
@@ -158,7 +179,13 @@ impl EventStore for MemoryStore {
                 Admission::Lost(loss) => Verdict::Lost(loss),
             })
             .collect();
+        drop(tables);
+        self.hints.tell_of(&batch, &verdicts);
         Ok(verdicts)
+    }
+
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        Some(self.hints.watch())
     }
 
     async fn events(
@@ -225,6 +252,54 @@ impl EventStore for MemoryStore {
         Ok(LogPage::new(query, events, Position::new(log.len() as u64)))
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        let tables = self.tables();
+        let index = tables.ids.get(&id).map(|position| position.get() - 1);
+        let event = index.and_then(|index| tables.log.get(usize::try_from(index).ok()?));
+        Ok(event.cloned())
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        let tables = self.tables();
+        let mut heads: Vec<AggregateHead> = tables
+            .streams
+            .iter()
+            .filter(|(stream, _)| stream.aggregate_type == *aggregate_type)
+            .filter(|(stream, _)| after.is_none_or(|after| stream.aggregate_id > *after))
+            .filter_map(|(stream, indexes)| {
+                let last = &tables.log[*indexes.last()?];
+                Some(AggregateHead {
+                    aggregate_id: stream.aggregate_id.clone(),
+                    version: last.version,
+                    updated_at: last.occurred_at,
+                })
+            })
+            .collect();
+        heads.sort_by(|one, next| one.aggregate_id.cmp(&next.aggregate_id));
+        heads.truncate(limit as usize);
+        Ok(heads)
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        let tables = self.tables();
+        let snapshots = tables.snapshots.get(stream).map_or(&[][..], Vec::as_slice);
+        let fits = snapshots
+            .iter()
+            .rev()
+            .find(|snapshot| snapshot.version <= until && snapshot.fingerprint == *fingerprint);
+        Ok(fits.cloned())
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         Ok(Position::new(self.tables().log.len() as u64))
     }
@@ -250,16 +325,16 @@ impl EventStore for MemoryStore {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         let mut tables = self.tables();
         for snapshot in snapshots {
+            let fits = snapshot.fingerprint.clone();
             let kept = tables.snapshots.entry(snapshot.stream.clone()).or_default();
             kept.retain(|other| other.version != snapshot.version);
             kept.push(snapshot);
             kept.sort_by_key(|snapshot| snapshot.version);
-            let surplus = kept.len().saturating_sub(keep as usize);
-            kept.drain(..surplus);
+            drop_surplus(kept, &fits, keep);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod contract;
 mod errors;
+mod hints;
 pub mod memory;
 pub mod models;
 mod open;
@@ -24,18 +25,21 @@ mod view;
 use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 pub use errors::{AppendError, Cause, NotReady, ReadError};
+pub use hints::Hints;
 pub use open::{OpenError, migrate, open, open_to_read};
 pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
-    Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered, RecoveryRequest,
-    StoredSnapshot, Verdict,
+    AggregateHead, Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered,
+    RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
 };
 pub use view::EventView;
 
 use crate::domain::{
-    AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
+    AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
+    Version,
 };
 use models::ReadModels;
 
@@ -122,11 +126,49 @@ pub trait EventStore: Debug + Send + Sync + 'static {
     /// [`ReadError`].
     async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError>;
 
+    /// One event, wherever it is.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError>;
+
+    /// The aggregates of a type in the order of their ids, `limit` at most, from the first one
+    /// after an id; ids are compared byte by byte.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError>;
+
+    /// The newest snapshot with this fingerprint whose version is not after `until`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError>;
+
     /// The position of the last event of the log; zero where it is empty.
     ///
     /// # Errors
     /// [`ReadError`].
     async fn last_position(&self) -> Result<Position, ReadError>;
+
+    /// Hints that the log has grown, of other programs too where the store hears of them; the
+    /// value is a position that has an event. Nothing where the store gives no hints.
+    ///
+    /// Hints may be late, lost or for nothing, so a reader polls as well. Called within a tokio
+    /// runtime, which may be given a task that ends when nobody listens any more.
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        None
+    }
 
     /// What a command under this key answered on this stream.
     ///
@@ -148,15 +190,15 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         claim: &Claim,
     ) -> Result<Option<AggregateId>, ReadError>;
 
-    /// Saves snapshots and drops all but the newest `keep` of each of their streams. A snapshot
-    /// of a version that has one already replaces it.
+    /// Saves snapshots and drops those of their streams that need not be kept. A snapshot of a
+    /// version that has one already replaces it.
     ///
     /// # Errors
     /// [`ReadError`]; what it means is the same, and nothing but speed is lost.
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError>;
 
     /// Where read models live that commit beside this log; nothing where there is no such place.

@@ -99,6 +99,7 @@ const fn postgres_options(settings: &StoreSettings) -> PostgresOptions {
         migrate: settings.migrate,
         connect_timeout: settings.connect_timeout,
         statement_timeout: settings.statement_timeout,
+        notify: settings.notify,
         read_only: false,
     }
 }

@@ -29,6 +29,15 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// Whether it asks for times and for nothing that few events have in common: then the times
+    /// are worth looking up first.
+    pub(in crate::store) const fn is_mainly_of_times(&self) -> bool {
+        (self.from.is_some() || self.to.is_some())
+            && self.aggregate_id.is_none()
+            && self.correlation_id.is_none()
+            && self.causation_id.is_none()
+    }
+
     /// Whether an event is meant.
     #[must_use]
     pub fn matches(&self, event: &RecordedEvent) -> bool {

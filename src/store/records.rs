@@ -196,3 +196,35 @@ pub struct StoredSnapshot {
     /// When it was taken.
     pub created_at: DateTime<Utc>,
 }
+
+/// Which snapshots of a stream stay when further ones are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotRetention {
+    /// So many of the newest, from which the aggregate is recovered.
+    pub newest: u32,
+    /// And of each span of so many versions the first, for states as they were; only those with
+    /// the fingerprint of the snapshot just saved. Zero keeps none.
+    pub history_every: u32,
+}
+
+impl SnapshotRetention {
+    /// The newest ones alone.
+    #[must_use]
+    pub const fn newest(newest: u32) -> Self {
+        Self {
+            newest,
+            history_every: 0,
+        }
+    }
+}
+
+/// One aggregate in the list of its type's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggregateHead {
+    /// Its id.
+    pub aggregate_id: AggregateId,
+    /// The version of its last event.
+    pub version: Version,
+    /// The time of that event.
+    pub updated_at: DateTime<Utc>,
+}

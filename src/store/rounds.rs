@@ -7,7 +7,7 @@
 use std::future::Future;
 
 use super::{
-    AppendError, Commit, Verdict,
+    AppendError, Commit, RecordedEvent, Verdict,
     admission::{Admission, Facts, admit_first, one_statement},
 };
 use crate::domain::Position;
@@ -44,6 +44,33 @@ pub(super) trait AppendConnection: Send {
         &mut self,
         commits: &[&Commit],
     ) -> impl Future<Output = Result<Facts, AppendError>> + Send;
+}
+
+/// The events of commits as they are stored, from a position on.
+pub(super) fn recorded(commits: &[&Commit], first: Position) -> Vec<RecordedEvent> {
+    let mut position = first;
+    let mut events = Vec::new();
+    for commit in commits {
+        let mut version = commit.expected;
+        for event in &commit.events {
+            version = version.next();
+            events.push(RecordedEvent {
+                id: event.id,
+                stream: commit.stream.clone(),
+                event_type: event.event_type.to_string(),
+                schema_version: event.schema_version,
+                data: event.data.clone(),
+                version,
+                position,
+                occurred_at: commit.occurred_at,
+                created_by: commit.created_by.clone(),
+                correlation_id: commit.correlation_id,
+                causation_id: commit.causation_id,
+            });
+            position = position.next();
+        }
+    }
+    events
 }
 
 /// Appends a batch as [`super::EventStore::append`] promises.

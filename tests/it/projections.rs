@@ -2,6 +2,7 @@
 
 mod crashes;
 mod directory;
+mod inlines;
 mod leases;
 mod once;
 mod poison;

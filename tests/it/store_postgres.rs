@@ -1,6 +1,7 @@
 //! The PostgreSQL store: the contract of all stores, and what only PostgreSQL can do to it.
 
 mod faults;
+mod history;
 mod plans;
 mod races;
 mod schema;
@@ -14,7 +15,8 @@ use dormouse::{
         Position, StreamId, Version,
     },
     store::{
-        Commit, EventStore, NewEvent, NewReceipt, RecoveryRequest, StoredSnapshot, Verdict,
+        Commit, EventStore, NewEvent, NewReceipt, RecoveryRequest, SnapshotRetention,
+        StoredSnapshot, Verdict,
         contract::Fixture,
         postgres::{PostgresOptions, PostgresStore},
     },
@@ -182,7 +184,7 @@ async fn a_nul_character_comes_back_wherever_it_was() {
 
     store.save(keyed).await.unwrap();
     store
-        .save_snapshots(vec![snapshot("a", 1, text)], 1)
+        .save_snapshots(vec![snapshot("a", 1, text)], SnapshotRetention::newest(1))
         .await
         .unwrap();
 

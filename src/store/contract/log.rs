@@ -6,8 +6,13 @@ use chrono::TimeDelta;
 
 use super::{Fixture, append, commit, fresh_id, instant, stream_of, whole_log};
 use crate::{
-    domain::{CausationId, CorrelationId, CreatedBy, Position, StreamId},
-    store::{Commit, EventFilter, EventStore, LogPage, LogQuery, Order, RecordedEvent},
+    domain::{
+        AggregateId, AggregateType, CausationId, CorrelationId, CreatedBy, EventId, Position,
+        StreamId, Version,
+    },
+    store::{
+        AggregateHead, Commit, EventFilter, EventStore, LogPage, LogQuery, Order, RecordedEvent,
+    },
 };
 
 /// Those that are set in every filter of the tests below.
@@ -295,4 +300,64 @@ pub async fn a_descending_cursor_shows_nothing_twice_while_events_are_appended(
     }
 
     writing.await.expect("the writer's end");
+}
+
+/// One event by its id, and nothing under another.
+pub async fn an_event_is_found_by_its_id(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    let (commits, ..) = varied();
+    append(&*store, commits).await;
+
+    for event in whole_log(&*store).await.iter().step_by(17) {
+        let found = store.event(event.id).await.expect("an answer");
+        assert_eq!(format!("{:?}", found.expect("it")), format!("{event:?}"));
+    }
+    let found = store.event(EventId(fresh_id())).await;
+    assert!(found.expect("an answer").is_none());
+}
+
+/// The aggregates of one type, each once, by id, with where they stand.
+pub async fn the_aggregates_of_a_type_are_listed_by_id(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    // In no order; ids are compared byte by byte, so upper case comes before lower.
+    let ids = ["b", "a", "B", "_", "a-1", "Z", "10", "9"];
+    let mut commits = Vec::new();
+    for (number, id) in (1..).zip(ids) {
+        let mut one = commit(&stream_of("User", id), 0, number);
+        one.occurred_at = instant() + TimeDelta::seconds(i64::try_from(number).unwrap_or(0));
+        commits.push(one);
+        commits.push(commit(&stream_of("Role", &format!("{id}x")), 0, 1));
+    }
+    append(&*store, commits).await;
+    let list = async |name: &'static str, after: Option<&str>, limit| {
+        let after = after.map(|after| AggregateId::parse(after).expect("a valid id"));
+        let aggregate_type = AggregateType::parse(name).expect("a valid type");
+        let found = store
+            .aggregates(&aggregate_type, after.as_ref(), limit)
+            .await;
+        found.expect("a list")
+    };
+    let of_ids = |heads: &[AggregateHead]| -> Vec<String> {
+        heads
+            .iter()
+            .map(|head| head.aggregate_id.to_string())
+            .collect()
+    };
+
+    let all = list("User", None, 100).await;
+
+    assert_eq!(of_ids(&all), ["10", "9", "B", "Z", "_", "a", "a-1", "b"]);
+    for head in &all {
+        let place = ids.iter().position(|id| *id == head.aggregate_id.as_str());
+        let number = place.expect("one of them") as u64 + 1;
+        let seconds = i64::try_from(number).unwrap_or(0);
+        assert_eq!(head.version, Version::new(number));
+        assert_eq!(head.updated_at, instant() + TimeDelta::seconds(seconds));
+    }
+    assert_eq!(of_ids(&list("User", None, 3).await), ["10", "9", "B"]);
+    assert_eq!(of_ids(&list("User", Some("B"), 2).await), ["Z", "_"]);
+    assert_eq!(of_ids(&list("User", Some("a0"), 9).await), ["b"]);
+    assert!(list("User", Some("b"), 9).await.is_empty());
+    assert!(list("User", None, 0).await.is_empty());
+    assert!(list("Nothing", None, 9).await.is_empty());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Fixture, append, commit, fresh_id, instant, raw, stream};
 use crate::{
     domain::{Fingerprint, Position, StreamId, Version},
-    store::{EventStore, Recovered, RecoveryRequest, StoredSnapshot},
+    store::{EventStore, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot},
 };
 
 fn snapshot(stream: &StreamId, version: u64, fingerprint: &str) -> StoredSnapshot {
@@ -30,6 +30,14 @@ fn request(stream: &StreamId, fingerprint: Option<&str>, after: u64) -> Recovery
 }
 
 async fn save(store: &dyn EventStore, snapshots: Vec<StoredSnapshot>, keep: u32) {
+    save_and_keep(store, snapshots, SnapshotRetention::newest(keep)).await;
+}
+
+async fn save_and_keep(
+    store: &dyn EventStore,
+    snapshots: Vec<StoredSnapshot>,
+    keep: SnapshotRetention,
+) {
     let saved = store.save_snapshots(snapshots, keep).await;
     saved.expect("saved snapshots");
 }
@@ -222,4 +230,87 @@ pub async fn recovery_is_one_view_while_others_write(fixture: &impl Fixture) {
     }
 
     writing.await.expect("the writer's end");
+}
+
+/// The version of the snapshot that a state as it was would be read from.
+async fn version_at(store: &dyn EventStore, one: &StreamId, fits: &str, until: u64) -> Option<u64> {
+    let fits = Fingerprint::from_stored(fits);
+    let found = store.snapshot_at(one, &fits, Version::new(until)).await;
+    let found = found.expect("an answer")?;
+    assert_eq!((&found.stream, &found.fingerprint), (one, &fits));
+    assert!(
+        found
+            .data
+            .get()
+            .contains(&format!("\"{} ü\"", found.version))
+    );
+    Some(found.version.get())
+}
+
+/// Neither one after the version asked for, nor one that does not fit, nor another stream's.
+pub async fn a_snapshot_is_found_at_a_version(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    let (one, other) = (stream("one"), stream("other"));
+    let snapshots = vec![
+        snapshot(&one, 2, "fits"),
+        snapshot(&one, 4, "fits"),
+        snapshot(&one, 5, "not"),
+        snapshot(&one, 9, "fits"),
+        snapshot(&other, 7, "fits"),
+    ];
+    save(&*store, snapshots, 10).await;
+
+    for (until, found) in [
+        (0, None),
+        (1, None),
+        (2, Some(2)),
+        (3, Some(2)),
+        (4, Some(4)),
+        (8, Some(4)),
+        (9, Some(9)),
+        (u64::MAX, Some(9)),
+    ] {
+        assert_eq!(
+            version_at(&*store, &one, "fits", until).await,
+            found,
+            "{until}"
+        );
+    }
+    assert_eq!(version_at(&*store, &one, "not", 8).await, Some(5));
+    assert_eq!(
+        version_at(&*store, &stream("absent"), "fits", 8).await,
+        None
+    );
+}
+
+/// Beside the newest, of each span of versions the first that fits; and none that does not.
+pub async fn of_each_span_of_versions_a_snapshot_is_kept(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    let (one, other) = (stream("one"), stream("other"));
+    let keep = SnapshotRetention {
+        newest: 2,
+        history_every: 10,
+    };
+    save_and_keep(
+        &*store,
+        vec![snapshot(&one, 1, "old"), snapshot(&other, 3, "old")],
+        keep,
+    )
+    .await;
+    for version in [4, 8, 10, 12, 16, 25, 28, 29, 31, 33, 34] {
+        save_and_keep(&*store, vec![snapshot(&one, version, "fits")], keep).await;
+    }
+
+    let mut kept = Vec::new();
+    for version in 0..40 {
+        let found = version_at(&*store, &one, "fits", version).await;
+        kept.extend(found.filter(|found| *found == version));
+    }
+    assert_eq!(kept, [4, 10, 25, 31, 33, 34]);
+    assert_eq!(version_at(&*store, &one, "old", 40).await, None);
+    assert_eq!(version_at(&*store, &other, "old", 40).await, Some(3));
+    // Without history the older ones go.
+    save(&*store, vec![snapshot(&one, 36, "fits")], 1).await;
+    assert_eq!(version_at(&*store, &one, "fits", 35).await, None);
+    assert_eq!(version_at(&*store, &one, "fits", 36).await, Some(36));
 }

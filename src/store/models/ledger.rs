@@ -230,6 +230,54 @@ impl ModelTx<'_> {
         ))
     }
 
+    /// Keeps every append waiting until this transaction ends.
+    ///
+    /// # Errors
+    /// [`ModelError`].
+    pub async fn lock_log(&mut self) -> Result<(), ModelError> {
+        match self {
+            // A transaction that writes is the only one there.
+            Self::Memory(_) | Self::Sqlite(_) => {}
+            Self::Postgres(connection) => {
+                let lock =
+                    "select position from log_head order by position desc limit 1 for update";
+                sqlx::query(lock).execute(&mut **connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a checkpoint in the transaction of an append, which needs no lease: no other append
+    /// comes in between, and who holds the lease compares the position. False where it is elsewhere.
+    ///
+    /// # Errors
+    /// [`ModelError`].
+    pub async fn advance_checkpoint(
+        &mut self,
+        name: &str,
+        from: Position,
+        to: Position,
+    ) -> Result<bool, ModelError> {
+        let statement = timed!(
+            self,
+            "update projection_checkpoints set position = $3, updated_at = ",
+            now,
+            " where name = $1 and position = $2"
+        );
+        Ok(on!(self,
+            tables => tables.ledger().advance(name, bigint(from.get()), bigint(to.get())),
+            connection => {
+                let done = sqlx::query(statement)
+                    .bind(name)
+                    .bind(bigint(from.get()))
+                    .bind(bigint(to.get()))
+                    .execute(&mut **connection)
+                    .await?;
+                done.rows_affected() == 1
+            },
+        ))
+    }
+
     /// Moves a checkpoint from one position to another. False where it is elsewhere, or where the
     /// lease of that name is not held any more under this epoch: then the whole transaction must
     /// be undone. Until it ends nobody else can take the lease.

@@ -206,6 +206,16 @@ impl Ledger {
         }
     }
 
+    pub(super) fn advance(&mut self, name: &str, from: i64, to: i64) -> bool {
+        match self.checkpoints.get_mut(name) {
+            Some(checkpoint) if checkpoint.0 == from => {
+                checkpoint.0 = to;
+                true
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn know(&mut self, name: &str) {
         self.projections.entry(name.to_owned()).or_insert((None, 0));
     }

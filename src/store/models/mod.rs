@@ -11,17 +11,23 @@
 
 mod error;
 mod generations;
+mod hook;
 mod ledger;
 mod memory;
 mod sql;
 
-use std::fmt::{self, Debug};
+use std::{
+    fmt::{self, Debug},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use sqlx::{PgConnection, SqliteConnection};
 
 pub use error::ModelError;
 pub use generations::{Generation, ParkedEvent, Stopped};
+pub use hook::AppendHook;
+pub(super) use hook::HookSlot;
 pub use ledger::{Epoch, Lease};
 pub use memory::{MemoryModels, MemoryTables};
 
@@ -107,6 +113,12 @@ pub trait ReadModels: Debug + Send + Sync {
     /// # Errors
     /// [`ModelError::Unavailable`].
     async fn begin(&self) -> Result<Box<dyn ModelTransaction>, ModelError>;
+
+    /// Has a hook called in every append of this handle from now on; none, where there is none.
+    /// False where appends here have no transaction that a hook can join.
+    fn set_append_hook(&self, hook: Option<Arc<dyn AppendHook>>) -> bool {
+        hook.is_none()
+    }
 
     /// Begins a transaction that only reads: all its statements see the same moment.
     ///

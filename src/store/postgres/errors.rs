@@ -101,6 +101,12 @@ pub(super) fn is_undefined_table(error: &Error) -> bool {
     database_error(error).is_some_and(|database| database.code() == UNDEFINED_TABLE)
 }
 
+/// Whether the server does not know what it is asked to do, and never will.
+pub(super) fn is_unsupported(error: &Error) -> bool {
+    // Feature not supported; syntax errors, undefined functions, and lacking rights.
+    database_error(error).is_some_and(|database| matches!(class(database), "0A" | "42"))
+}
+
 /// What a failed read means.
 pub(super) fn read_error(error: Error) -> ReadError {
     let what = match (&error, database_error(&error)) {

@@ -13,6 +13,7 @@
 mod connect;
 mod errors;
 mod facts;
+mod hints;
 mod insert;
 mod json_text;
 mod log;
@@ -25,16 +26,19 @@ mod writer;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 pub use errors::OpenError;
 
-use self::{models::Models, reads::Readers, writer::Writer};
+use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
 use super::{
-    AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
+    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
+    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    models::{HookSlot, ReadModels},
 };
 use crate::domain::{
-    AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
+    AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
+    Version,
 };
 
 /// How much longer than the server's own limit an answer may take before its connection is
@@ -55,6 +59,9 @@ pub struct PostgresOptions {
     pub connect_timeout: Duration,
     /// The longest that a statement may run; half of it, the longest that it waits for a lock.
     pub statement_timeout: Duration,
+    /// Whether to tell other programs on the database of appends, and to hear of theirs: two
+    /// more connections, one while this program appends and one while it follows the log.
+    pub notify: bool,
     /// Whether the server refuses every write.
     pub read_only: bool,
 }
@@ -67,6 +74,7 @@ impl Default for PostgresOptions {
             migrate: true,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            notify: true,
             read_only: false,
         }
     }
@@ -86,6 +94,7 @@ impl Default for PostgresOptions {
 pub struct PostgresStore {
     writer: Writer,
     readers: Readers,
+    announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
 }
@@ -113,12 +122,25 @@ impl PostgresStore {
         };
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
         let readers = readers(connect_options.clone(), options.readers);
-        let writer = Writer::new(connect_options, options.connect_timeout, answer_timeout);
+        let hook = HookSlot::default();
+        let announcements = Arc::new(Announcements::new(
+            connect_options.clone(),
+            options.connect_timeout,
+            options.notify,
+        ));
+        let writer = Writer::new(
+            connect_options,
+            options.connect_timeout,
+            answer_timeout,
+            Arc::clone(&announcements),
+            hook.clone(),
+        );
         readers.ready().await?;
-        let models = Models::new(connect::modelling(url, &options)?, &options);
+        let models = Models::new(connect::modelling(url, &options)?, &options, hook);
         Ok(Self {
             writer,
             readers,
+            announcements,
             log_readers,
             models,
         })
@@ -169,8 +191,34 @@ impl EventStore for PostgresStore {
         log::query(&self.log_readers, query).await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        self.readers.event(id).await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        self.readers.aggregates(aggregate_type, after, limit).await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        snapshots::at(&self.readers, stream, fingerprint, until).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         self.readers.last_position().await
+    }
+
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        Some(self.announcements.watch())
     }
 
     async fn receipt(
@@ -192,7 +240,7 @@ impl EventStore for PostgresStore {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         snapshots::save(&self.readers, &snapshots, keep).await
     }
@@ -206,6 +254,7 @@ impl EventStore for PostgresStore {
     }
 
     async fn close(&self) {
+        self.announcements.close().await;
         self.models.close().await;
         self.log_readers.close().await;
         self.readers.close().await;

@@ -1,6 +1,8 @@
 //! Read models in the log's database, on connections of their own: a long batch of a projection
 //! must not hold up a read of the log, and their statements are planned as their tables need.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use sqlx::{
     Error, PgPool, Postgres,
@@ -9,7 +11,9 @@ use sqlx::{
 };
 
 use super::PostgresOptions;
-use crate::store::models::{ModelError, ModelKind, ModelTransaction, ModelTx, ReadModels};
+use crate::store::models::{
+    AppendHook, HookSlot, ModelError, ModelKind, ModelTransaction, ModelTx, ReadModels,
+};
 
 const BEGIN: &str = "begin";
 /// The connection's default is read committed; all statements of a snapshot see one moment.
@@ -19,16 +23,21 @@ const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 #[derive(Debug, Clone)]
 pub(super) struct Models {
     pool: PgPool,
+    hook: HookSlot,
 }
 
 impl Models {
     /// Opens no connection yet.
-    pub(super) fn new(connect_options: PgConnectOptions, options: &PostgresOptions) -> Self {
+    pub(super) fn new(
+        connect_options: PgConnectOptions,
+        options: &PostgresOptions,
+        hook: HookSlot,
+    ) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(options.readers.max(2))
             .acquire_timeout(options.connect_timeout)
             .connect_lazy_with(connect_options);
-        Self { pool }
+        Self { pool, hook }
     }
 
     pub(super) async fn close(&self) {
@@ -47,6 +56,11 @@ impl Models {
 impl ReadModels for Models {
     fn kind(&self) -> ModelKind {
         ModelKind::Postgres
+    }
+
+    fn set_append_hook(&self, hook: Option<Arc<dyn AppendHook>>) -> bool {
+        self.hook.set(hook);
+        true
     }
 
     async fn begin(&self) -> Result<Box<dyn ModelTransaction>, ModelError> {

@@ -17,14 +17,22 @@ use super::{
 };
 use crate::{
     domain::{
-        AggregateId, AggregateType, Claim, Fingerprint, IdempotencyKey, Position, StreamId, Version,
+        AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position,
+        StreamId, Version,
     },
-    store::{NotReady, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest},
+    store::{
+        AggregateHead, NotReady, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest,
+    },
 };
 
 const READ_STREAM: &str = include_str!("sql/read_stream.sql");
 const READ_LOG: &str = include_str!("sql/read_log.sql");
+const AGGREGATES: &str = include_str!("sql/aggregates.sql");
 const RECOVER: &str = include_str!("sql/recover.sql");
+/// Its columns are those of `read_log.sql`.
+const EVENT: &str = "select id, event_type, schema_version, event_data::text, version, position, \
+    occurred_at, created_by, correlation_id, causation_id, aggregate_type, aggregate_id \
+    from domain_events where id = $1 and position is not null";
 const CURRENT_VERSION: &str = "select version from domain_events \
     where aggregate_type = $1 and aggregate_id = $2 order by version desc limit 1";
 const LAST_POSITION: &str = "select position from log_head order by position desc limit 1";
@@ -96,7 +104,7 @@ impl Readers {
         rows.unwrap_or(Err(Error::PoolTimedOut))
     }
 
-    async fn row<'q>(
+    pub(super) async fn row<'q>(
         &self,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Option<PgRow>, ReadError> {
@@ -164,6 +172,35 @@ impl Readers {
         let events = events.collect::<Result<Vec<_>, _>>()?;
         rows::assert_positions(&events, after)?;
         Ok(events)
+    }
+
+    pub(super) async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        let row = self.row(|| sqlx::query(EVENT).bind(id.to_string())).await?;
+        row.map(|row| rows::event(&row, rows::stream(&row)?))
+            .transpose()
+    }
+
+    pub(super) async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        let found = self.rows(|| {
+            sqlx::query(AGGREGATES)
+                .bind(aggregate_type.as_str())
+                .bind(after.map_or("", AggregateId::as_str))
+                .bind(i64::from(limit))
+        });
+        let found = found.await.map_err(read_error)?;
+        let heads = found.iter().map(|row| {
+            Ok(AggregateHead {
+                aggregate_id: parsed(row, 0, AggregateId::parse)?,
+                version: Version::new(number(row, 1)?),
+                updated_at: column(row, 2)?,
+            })
+        });
+        heads.collect()
     }
 
     pub(super) async fn last_position(&self) -> Result<Position, ReadError> {

@@ -12,13 +12,14 @@ use sqlx::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{errors::Failure, facts::facts, insert};
+use super::{errors::Failure, facts::facts, hints::Announcements, insert};
 use crate::{
     domain::Position,
     store::{
         AppendError, Commit, Verdict,
         admission::Facts,
-        rounds::{AppendConnection, InsertError, append_in_rounds},
+        models::{AppendHook, HookSlot, ModelTx},
+        rounds::{AppendConnection, InsertError, append_in_rounds, recorded},
     },
 };
 
@@ -37,6 +38,9 @@ pub(super) struct Writer {
     connect_timeout: Duration,
     /// The server ends a statement before this; after it the connection is given up.
     answer_timeout: Duration,
+    announcements: Arc<Announcements>,
+    /// What is done in the transaction of each append.
+    hook: HookSlot,
 }
 
 enum Slot {
@@ -49,6 +53,8 @@ impl Writer {
         options: PgConnectOptions,
         connect_timeout: Duration,
         answer_timeout: Duration,
+        announcements: Arc<Announcements>,
+        hook: HookSlot,
     ) -> Self {
         let slot = Arc::new(Mutex::new(Slot::Open(None)));
         Self {
@@ -56,6 +62,8 @@ impl Writer {
             options,
             connect_timeout,
             answer_timeout,
+            announcements,
+            hook,
         }
     }
 
@@ -84,10 +92,15 @@ impl Writer {
             connection,
             sound: true,
             answer_timeout: self.answer_timeout,
+            hook: self.hook.get(),
         };
         let verdicts = append_in_rounds(&mut writing, batch).await;
         if writing.sound {
             *idle = Some(writing.connection);
+        }
+        drop(slot);
+        if let Ok(verdicts) = &verdicts {
+            self.announcements.appended(batch, verdicts);
         }
         verdicts
     }
@@ -117,11 +130,15 @@ struct Writing {
     /// Whether it may append again.
     sound: bool,
     answer_timeout: Duration,
+    hook: Option<Arc<dyn AppendHook>>,
 }
 
 impl AppendConnection for Writing {
     async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
         let limit = self.answer_timeout;
+        if let Some(hook) = self.hook.clone() {
+            return self.insert_with(&*hook, commits).await;
+        }
         let inserted = if insert::needs_the_lock_first(commits) {
             in_time(limit, insert_locked(&mut self.connection, commits)).await
         } else {
@@ -140,6 +157,30 @@ impl AppendConnection for Writing {
         let found = found.unwrap_or_else(|late| Err(AppendError::Unavailable(late.into())));
         self.sound = found.is_ok();
         found
+    }
+}
+
+impl Writing {
+    /// As `insert`, with the hook's work in the same transaction.
+    async fn insert_with(
+        &mut self,
+        hook: &dyn AppendHook,
+        commits: &[&Commit],
+    ) -> Result<Position, InsertError> {
+        let inserting = insert_hooked(&mut self.connection, hook, commits);
+        let inserted = timeout(self.answer_timeout, inserting).await;
+        match inserted {
+            Ok(Ok(position)) => Ok(position),
+            Ok(Err(Hooked::Undone(error))) => Err(error),
+            Ok(Err(Hooked::Broken(error))) => {
+                self.sound = false;
+                Err(error.into())
+            }
+            Err(late) => {
+                self.sound = false;
+                Err(Error::Io(late.into()).into())
+            }
+        }
     }
 }
 
@@ -184,4 +225,44 @@ async fn insert_locked(
         sqlx::query("rollback").execute(&mut *connection).await?;
     }
     inserted
+}
+
+/// How an append with a hook failed.
+enum Hooked {
+    /// It is undone, and the connection is as it was.
+    Undone(InsertError),
+    /// The connection is of no more use.
+    Broken(Error),
+}
+
+/// As [`insert_locked`], and what the hook does commits with it.
+async fn insert_hooked(
+    connection: &mut PgConnection,
+    hook: &dyn AppendHook,
+    commits: &[&Commit],
+) -> Result<Position, Hooked> {
+    let begun = async {
+        sqlx::query("begin").execute(&mut *connection).await?;
+        sqlx::query(LOCK).execute(&mut *connection).await
+    };
+    begun.await.map_err(Hooked::Broken)?;
+    let position = insert_now(&mut *connection, commits).await;
+    let undone = match position {
+        Ok(position) => {
+            let events = recorded(commits, position);
+            let tx = ModelTx::Postgres(&mut *connection);
+            match hook.appended(&events, tx).await {
+                Ok(()) => {
+                    let committed = sqlx::query("commit").execute(&mut *connection).await;
+                    return committed.map(|_| position).map_err(Hooked::Broken);
+                }
+                Err(error) => error.into(),
+            }
+        }
+        Err(error) => InsertError::from(error),
+    };
+    // Where this fails, the connection is broken, and what was begun ends with it.
+    let rolled_back = sqlx::query("rollback").execute(&mut *connection).await;
+    rolled_back.map_err(Hooked::Broken)?;
+    Err(Hooked::Undone(undone))
 }

@@ -18,7 +18,8 @@ use crate::{
     store::{
         AppendError, Commit, NewEvent, NewReceipt, Verdict,
         admission::Facts,
-        rounds::{AppendConnection, InsertError, append_in_rounds},
+        models::ModelTx,
+        rounds::{AppendConnection, InsertError, append_in_rounds, recorded},
     },
 };
 
@@ -28,8 +29,13 @@ pub(super) async fn append(
 ) -> Result<Vec<Verdict>, AppendError> {
     let mut writer = shared.writer.lock().await;
     let mut connection = writer.take().await.map_err(append_error)?;
+    connection.hook = shared.hook.get();
     let verdicts = append_in_rounds(&mut connection, &batch).await;
     writer.put_back(connection);
+    drop(writer);
+    if let Ok(verdicts) = &verdicts {
+        shared.hints.tell_of(&batch, verdicts);
+    }
     verdicts
 }
 
@@ -62,12 +68,19 @@ impl WriteConnection {
         self.insert_receipts(commits).await?;
         let first = last.next();
         let mut events = numbered_events(commits, first);
-        let rest = events.split_off(events.len().saturating_sub(MAX_ROWS));
+        // What a hook does comes between the events and the commit.
+        let hook = self.hook.clone().filter(|_| !events.is_empty());
+        let last_chunk = if hook.is_some() { 0 } else { MAX_ROWS };
+        let rest = events.split_off(events.len().saturating_sub(last_chunk));
         for chunk in events.chunks(MAX_ROWS) {
             let inserted = bound(INSERT_EVENTS.of(chunk.len()), chunk)
                 .execute(&mut self.inner)
                 .await;
             inserted.map_err(insert_error)?;
+        }
+        if let Some(hook) = hook {
+            let tx = ModelTx::Sqlite(&mut self.inner);
+            hook.appended(&recorded(commits, first), tx).await?;
         }
         let committed = if rest.is_empty() {
             sqlx::query("commit").execute(&mut self.inner).await

@@ -15,7 +15,7 @@ use sqlx::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{Shared, SqliteStore, schema, writer::Writer};
-use crate::store::Cause;
+use crate::store::{Cause, Hints, models::HookSlot};
 
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -203,6 +203,8 @@ async fn open_file(
         shared: Arc::new(Shared {
             writer: Arc::new(Mutex::new(writer)),
             readers,
+            hints: Hints::default(),
+            hook: HookSlot::default(),
         }),
     })
 }

@@ -25,6 +25,10 @@ use crate::{
 /// a statement are planned one by one.
 const MAX_TYPES_LOOKED_UP: usize = 50;
 
+/// So many events of the times asked for are found by their times and then put in order; few in
+/// tests, so that small logs are searched in both ways.
+const MAX_SORTED: i64 = if cfg!(test) { 5 } else { 5_000 };
+
 /// Every type, each found by one look into the index of streams.
 const EVERY_TYPE: &str = "with recursive types (name) as (\
      select min(aggregate_type) from domain_events \
@@ -38,7 +42,8 @@ pub(super) async fn query(
     connection: &mut SqliteConnection,
     query: &LogQuery,
 ) -> Result<LogPage, ReadError> {
-    let statement = Statement::of(query);
+    let start = start(&mut *connection, query).await?;
+    let statement = Statement::of(query, start);
     let rows = statement.bound().fetch_all(connection).await;
     let mut last = 0;
     let mut events = Vec::new();
@@ -51,6 +56,76 @@ pub(super) async fn query(
     }
     let last = Position::new(natural(last, "the last position")?);
     Ok(LogPage::new(query, events, last))
+}
+
+/// Where the search begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// After the cursor, by the condition that finds the fewest events as a rule.
+    Cursor,
+    /// At this position: all that lies before it, in the order asked for, is of another time.
+    At(Position),
+    /// In the index of times, for few events are of the times asked for.
+    Times,
+}
+
+/// Times are in no strict order, so only their index knows where a time begins in the log.
+async fn start(connection: &mut SqliteConnection, query: &LogQuery) -> Result<Start, ReadError> {
+    let filter = &query.filter;
+    if !filter.is_mainly_of_times() {
+        return Ok(Start::Cursor);
+    }
+    let from = filter.from.map_or(i64::MIN, |from| from.timestamp_micros());
+    let to = filter.to.map_or(i64::MAX, |to| to.timestamp_micros());
+    let count: i64 = sqlx::query_scalar(COUNT_OF_TIMES)
+        .bind(from)
+        .bind(to)
+        .bind(MAX_SORTED + 1)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(read_error)?;
+    if count <= MAX_SORTED {
+        return Ok(Start::Times);
+    }
+    let (next, first) = match query.order {
+        Order::Ascending => (NEXT_TIME, FIRST_OF_TIMES),
+        Order::Descending => (TIME_BEFORE, LAST_OF_TIMES),
+    };
+    let next: Option<i64> = sqlx::query_scalar(next)
+        .bind(integer(after(query)))
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(read_error)?;
+    if next.is_none_or(|next| (from..=to).contains(&next)) {
+        return Ok(Start::Cursor);
+    }
+    let first: i64 = sqlx::query_scalar(first)
+        .bind(from)
+        .bind(to)
+        .fetch_one(connection)
+        .await
+        .map_err(read_error)?;
+    Ok(Start::At(Position::new(natural(first, "a position")?)))
+}
+
+const COUNT_OF_TIMES: &str = "select count(*) from (select 1 from domain_events \
+    indexed by domain_events_occurred_at where occurred_at between ? and ? limit ?)";
+const NEXT_TIME: &str =
+    "select occurred_at from domain_events where position > ? order by position limit 1";
+const TIME_BEFORE: &str =
+    "select occurred_at from domain_events where position < ? order by position desc limit 1";
+const FIRST_OF_TIMES: &str = "select min(position) from domain_events \
+    indexed by domain_events_occurred_at where occurred_at between ? and ?";
+const LAST_OF_TIMES: &str = "select max(position) from domain_events \
+    indexed by domain_events_occurred_at where occurred_at between ? and ?";
+
+/// Where the page is to begin, exclusive.
+fn after(query: &LogQuery) -> u64 {
+    let end = match query.order {
+        Order::Ascending => 0,
+        Order::Descending => u64::MAX,
+    };
+    query.after.map_or(end, Position::get)
 }
 
 /// A value of a condition.
@@ -70,12 +145,12 @@ pub(super) struct Statement {
 impl Statement {
     /// The log's last position, and beside it each event found: of one view, since of one
     /// statement.
-    pub(super) fn of(query: &LogQuery) -> Self {
+    pub(super) fn of(query: &LogQuery, start: Start) -> Self {
         let mut positions = Self {
             text: String::new(),
             values: Vec::new(),
         };
-        positions.add_positions(query);
+        positions.add_positions(query, start);
         let direction = direction(query.order);
         positions.text = format!(
             "with head as (select coalesce(max(position), 0) as position from domain_events), \
@@ -103,13 +178,13 @@ impl Statement {
 
     /// The positions of the events that are meant: in one part, or in one for each event type,
     /// which SQLite merges in the order of positions.
-    fn add_positions(&mut self, query: &LogQuery) {
+    fn add_positions(&mut self, query: &LogQuery, start: Start) {
         let filter = &query.filter;
         // A type that is named twice would find its events twice.
         let types: BTreeSet<&String> = filter.event_types.iter().collect();
-        let key = Key::of(filter, types.len());
+        let key = Key::of(filter, types.len(), start);
         if key != Key::EventType {
-            self.add_part(query, key);
+            self.add_part(query, key, start);
             if !types.is_empty() {
                 let marks = vec!["?"; types.len()].join(",");
                 self.text.extend([" and +event_type in (", &marks, ")"]);
@@ -122,22 +197,29 @@ impl Statement {
             if index > 0 {
                 self.text.push_str(" union all ");
             }
-            self.add_part(query, key);
+            self.add_part(query, key, start);
             self.add(" and event_type = ?", Value::Text(event_type.clone()));
         }
     }
 
-    fn add_part(&mut self, query: &LogQuery, key: Key) {
+    fn add_part(&mut self, query: &LogQuery, key: Key, start: Start) {
         let filter = &query.filter;
         self.text
             .push_str("select position from domain_events where ");
-        let (beyond, end) = match query.order {
-            Order::Ascending => (">", 0),
-            Order::Descending => ("<", u64::MAX),
+        let first = match start {
+            Start::At(first) => Some(first.get()),
+            Start::Cursor | Start::Times => None,
+        };
+        let (beyond, after) = match query.order {
+            Order::Ascending => (">", after(query).max(first.map_or(0, |first| first - 1))),
+            Order::Descending => (
+                "<",
+                after(query).min(first.map_or(u64::MAX, |first| first + 1)),
+            ),
         };
         let plus = key.plus(Key::Position);
-        let after = integer(query.after.map_or(end, Position::get));
-        self.add(&format!("{plus}position {beyond} ?"), Value::Integer(after));
+        let after = Value::Integer(integer(after));
+        self.add(&format!("{plus}position {beyond} ?"), after);
         self.add_stream(filter, key);
         let texts = [
             (
@@ -237,8 +319,9 @@ enum Key {
 
 impl Key {
     /// The column that finds the fewest events as a rule, of those that are asked for.
-    fn of(filter: &EventFilter, types: usize) -> Self {
+    fn of(filter: &EventFilter, types: usize, start: Start) -> Self {
         let keys = [
+            (start == Start::Times, Self::OccurredAt),
             (filter.causation_id.is_some(), Self::CausationId),
             (filter.correlation_id.is_some(), Self::CorrelationId),
             (filter.aggregate_id.is_some(), Self::AggregateId),
@@ -253,10 +336,8 @@ impl Key {
     /// What stands before another column so that its index is not considered.
     const fn plus(self, column: Self) -> &'static str {
         let is_key = self as u8 == column as u8;
-        if is_key || matches!(column, Self::Position) {
-            ""
-        } else {
-            "+"
-        }
+        // What the other indexes find is in the order of positions.
+        let is_order = matches!(column, Self::Position) && !matches!(self, Self::OccurredAt);
+        if is_key || is_order { "" } else { "+" }
     }
 }

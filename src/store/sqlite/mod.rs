@@ -23,17 +23,19 @@ use std::{fmt::Display, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqlitePool, pool::PoolConnection};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use connect::{OpenError, SqliteOptions};
 
 use self::{errors::read_error, writer::Writer};
 use super::{
-    AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-    RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, models::ReadModels,
+    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError,
+    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    models::{HookSlot, ReadModels},
 };
 use crate::domain::{
-    AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version,
+    AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
+    Version,
 };
 
 /// A store in an SQLite file. Clones share its connections.
@@ -48,6 +50,10 @@ struct Shared {
     /// their order.
     writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
+    /// Other programs on the file are not heard: their events are found by polling.
+    hints: Hints,
+    /// What is done in the transaction of each append.
+    hook: HookSlot,
 }
 
 impl SqliteStore {
@@ -135,8 +141,34 @@ impl EventStore for SqliteStore {
         log::query(&mut *self.reader().await?, query).await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        reads::event(&mut *self.reader().await?, id).await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        reads::aggregates(&mut *self.reader().await?, aggregate_type, after, limit).await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        snapshots::at(&mut *self.reader().await?, stream, fingerprint, until).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         reads::last_position(&mut *self.reader().await?).await
+    }
+
+    fn hints(&self) -> Option<watch::Receiver<Position>> {
+        Some(self.shared.hints.watch())
     }
 
     async fn receipt(
@@ -158,7 +190,7 @@ impl EventStore for SqliteStore {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         let work = snapshots::save(Arc::clone(&self.shared), snapshots, keep);
         to_its_end(work, |error| ReadError::Unavailable(error.into())).await

@@ -11,12 +11,19 @@ use super::{
     SqliteStore,
     writer::{WriteConnection, Writer},
 };
-use crate::store::models::{ModelError, ModelKind, ModelTransaction, ModelTx, ReadModels};
+use crate::store::models::{
+    AppendHook, ModelError, ModelKind, ModelTransaction, ModelTx, ReadModels,
+};
 
 #[async_trait]
 impl ReadModels for SqliteStore {
     fn kind(&self) -> ModelKind {
         ModelKind::Sqlite
+    }
+
+    fn set_append_hook(&self, hook: Option<Arc<dyn AppendHook>>) -> bool {
+        self.shared.hook.set(hook);
+        true
     }
 
     async fn begin(&self) -> Result<Box<dyn ModelTransaction>, ModelError> {

@@ -17,7 +17,7 @@ use crate::{
         AggregateId, AggregateType, CausationId, Claim, CorrelationId, CreatedBy, EventId,
         IdempotencyKey, Position, StreamId, Version,
     },
-    store::{ReadError, Receipt, RecordedEvent},
+    store::{AggregateHead, ReadError, Receipt, RecordedEvent},
 };
 
 /// The columns that [`recorded_event`] reads, in its order.
@@ -104,6 +104,63 @@ pub(super) async fn read_log(
         events.push(event);
     }
     Ok(events)
+}
+
+pub(super) async fn event(
+    connection: &mut SqliteConnection,
+    id: EventId,
+) -> Result<Option<RecordedEvent>, ReadError> {
+    let sql = concat!(
+        "select ",
+        event_columns!(),
+        " from domain_events e where e.id = ?"
+    );
+    let row = sqlx::query(sql)
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await
+        .map_err(read_error)?;
+    row.map(|row| recorded_event(&row, 0, None)).transpose()
+}
+
+/// Each id is found from the one before it by one look into the index of streams, however many
+/// events lie between.
+const AGGREGATES: &str = "with recursive ids (id) as ( \
+     select (select min(aggregate_id) from domain_events \
+     where aggregate_type = ?1 and aggregate_id > ?2) \
+     union all \
+     select (select min(aggregate_id) from domain_events \
+     where aggregate_type = ?1 and aggregate_id > ids.id) from ids where ids.id is not null \
+     limit ?3) \
+     select e.aggregate_id, e.version, e.occurred_at from ids cross join domain_events e \
+     on e.aggregate_type = ?1 and e.aggregate_id = ids.id \
+     and e.version = (select max(version) from domain_events \
+     where aggregate_type = ?1 and aggregate_id = ids.id)";
+
+pub(super) async fn aggregates(
+    connection: &mut SqliteConnection,
+    aggregate_type: &AggregateType,
+    after: Option<&AggregateId>,
+    limit: u32,
+) -> Result<Vec<AggregateHead>, ReadError> {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(AGGREGATES)
+        .bind(aggregate_type.as_str())
+        .bind(after.map_or("", AggregateId::as_str))
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await
+        .map_err(read_error)?;
+    let heads = rows.into_iter().map(|(id, version, occurred_at)| {
+        Ok(AggregateHead {
+            aggregate_id: text(&id, AggregateId::parse)?,
+            version: Version::new(natural(version, "a version")?),
+            updated_at: instant(occurred_at)?,
+        })
+    });
+    let mut heads = heads.collect::<Result<Vec<_>, ReadError>>()?;
+    // They come in order, but nothing says so.
+    heads.sort_by(|one, next| one.aggregate_id.cmp(&next.aggregate_id));
+    Ok(heads)
 }
 
 /// Zero where the log is empty; one look at the end of the table.

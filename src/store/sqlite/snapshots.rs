@@ -13,14 +13,16 @@ use super::{
     writer::WriteConnection,
 };
 use crate::{
-    domain::{Fingerprint, Position, Version},
-    store::{ReadError, RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot},
+    domain::{Fingerprint, Position, StreamId, Version},
+    store::{
+        ReadError, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
+    },
 };
 
 pub(super) async fn save(
     shared: Arc<Shared>,
     snapshots: Vec<StoredSnapshot>,
-    keep: u32,
+    keep: SnapshotRetention,
 ) -> Result<(), ReadError> {
     let mut writer = shared.writer.lock().await;
     let mut connection = writer.take().await.map_err(read_error)?;
@@ -32,7 +34,7 @@ pub(super) async fn save(
 async fn save_all(
     connection: &mut WriteConnection,
     snapshots: &[StoredSnapshot],
-    keep: u32,
+    keep: SnapshotRetention,
 ) -> Result<(), sqlx::Error> {
     connection.begin().await?;
     let saved = match save_each(&mut connection.inner, snapshots, keep).await {
@@ -48,7 +50,7 @@ async fn save_all(
 async fn save_each(
     connection: &mut SqliteConnection,
     snapshots: &[StoredSnapshot],
-    keep: u32,
+    keep: SnapshotRetention,
 ) -> Result<(), sqlx::Error> {
     for snapshot in snapshots {
         upsert(&mut *connection, snapshot).await?;
@@ -86,20 +88,50 @@ async fn upsert(
 async fn drop_surplus(
     connection: &mut SqliteConnection,
     snapshot: &StoredSnapshot,
-    keep: u32,
+    keep: SnapshotRetention,
 ) -> Result<(), sqlx::Error> {
-    // Where there is no surplus the inner select is null, and nothing compares with null.
-    let sql = "delete from aggregate_snapshots where aggregate_type = ?1 and aggregate_id = ?2 \
+    // Where there is no surplus the inner select is null, and nothing compares with null. Of each
+    // span of versions the first snapshot that fits stays.
+    let sql = "delete from aggregate_snapshots as surplus \
+        where aggregate_type = ?1 and aggregate_id = ?2 \
         and version <= (select version from aggregate_snapshots \
         where aggregate_type = ?1 and aggregate_id = ?2 \
-        order by version desc limit 1 offset ?3)";
+        order by version desc limit 1 offset ?3) \
+        and (?4 = 0 or fingerprint <> ?5 or exists (select 1 from aggregate_snapshots as earlier \
+        where earlier.aggregate_type = ?1 and earlier.aggregate_id = ?2 \
+        and earlier.version >= surplus.version - surplus.version % ?4 \
+        and earlier.version < surplus.version and earlier.fingerprint = ?5))";
     sqlx::query(sql)
         .bind(snapshot.stream.aggregate_type.as_str())
         .bind(snapshot.stream.aggregate_id.as_str())
-        .bind(i64::from(keep))
+        .bind(i64::from(keep.newest))
+        .bind(i64::from(keep.history_every))
+        .bind(snapshot.fingerprint.as_str())
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// The newest snapshot that fits, of a version or before it.
+pub(super) async fn at(
+    connection: &mut SqliteConnection,
+    stream: &StreamId,
+    fingerprint: &Fingerprint,
+    until: Version,
+) -> Result<Option<StoredSnapshot>, ReadError> {
+    let sql = "select 0, id, version, position, occurred_at, created_at, snapshot_data \
+        from aggregate_snapshots where aggregate_type = ? and aggregate_id = ? \
+        and version <= ? and fingerprint = ? order by version desc limit 1";
+    let row = sqlx::query(sql)
+        .bind(stream.aggregate_type.as_str())
+        .bind(stream.aggregate_id.as_str())
+        .bind(integer(until.get()))
+        .bind(fingerprint.as_str())
+        .fetch_optional(connection)
+        .await
+        .map_err(read_error)?;
+    row.map(|row| stored_snapshot(&row, stream, fingerprint))
+        .transpose()
 }
 
 pub(super) async fn recover(
@@ -178,25 +210,28 @@ async fn newest_snapshots(
     }
     for row in query.fetch_all(connection).await.map_err(read_error)? {
         let index = index_in(&row, chunk.len())?;
-        snapshots[index] = Some(stored_snapshot(&row, &chunk[index])?);
+        let request = &chunk[index];
+        let fingerprint = request.fingerprint.as_ref();
+        let fingerprint = fingerprint.ok_or_else(|| corrupt("a snapshot nobody asked for"))?;
+        snapshots[index] = Some(stored_snapshot(&row, &request.stream, fingerprint)?);
     }
     Ok(snapshots)
 }
 
 fn stored_snapshot(
     row: &SqliteRow,
-    request: &RecoveryRequest,
+    stream: &StreamId,
+    fingerprint: &Fingerprint,
 ) -> Result<StoredSnapshot, ReadError> {
     let number = |column: usize| row.try_get::<i64, _>(column).map_err(read_error);
-    let fingerprint = request.fingerprint.clone();
     Ok(StoredSnapshot {
         id: text(row.try_get(1).map_err(read_error)?, Ulid::from_string)?,
-        stream: request.stream.clone(),
+        stream: stream.clone(),
         version: Version::new(natural(number(2)?, "a snapshot's version")?),
         position: Position::new(natural(number(3)?, "a snapshot's position")?),
         occurred_at: instant(number(4)?)?,
         created_at: instant(number(5)?)?,
-        fingerprint: fingerprint.ok_or_else(|| corrupt("a snapshot nobody asked for"))?,
+        fingerprint: fingerprint.clone(),
         data: json(row.try_get(6).map_err(read_error)?)?,
     })
 }

@@ -395,7 +395,9 @@ async fn a_closed_store_is_unavailable() {
 
     let appended = store.save(commit("one", 1, 1)).await;
     let read = store.last_position().await;
-    let saved = store.save_snapshots(Vec::new(), 1).await;
+    let saved = store
+        .save_snapshots(Vec::new(), SnapshotRetention::newest(1))
+        .await;
     let ready = store.ready().await;
 
     assert!(

@@ -1,12 +1,13 @@
 //! The one connection that writes.
 
-use std::fs::File;
+use std::{fs::File, sync::Arc};
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Error, SqliteConnection, sqlite::SqliteConnectOptions,
 };
 
 use super::errors::is_busy;
+use crate::store::models::AppendHook;
 
 /// The writing connection between two uses, and what it takes to open another.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ impl Writer {
             inner,
             open: false,
             broken: false,
+            hook: None,
         })
     }
 
@@ -75,6 +77,8 @@ pub(super) struct WriteConnection {
     open: bool,
     /// Whether a transaction may be open that cannot be ended.
     broken: bool,
+    /// What is done in the transaction of an append.
+    pub(super) hook: Option<Arc<dyn AppendHook>>,
 }
 
 impl WriteConnection {

@@ -6,10 +6,14 @@ use async_trait::async_trait;
 
 use super::{CallKind, SimulatedStore, effect};
 use crate::{
-    domain::{AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version},
+    domain::{
+        AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position,
+        StreamId, Version,
+    },
     store::{
-        AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
+        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
+        Verdict,
     },
 };
 
@@ -93,6 +97,47 @@ impl EventStore for SimulatedStore {
         .await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        let what = format!("event {id}");
+        self.call(CallKind::Other, what, move |store| {
+            effect(move || async move { store.event(id).await })
+        })
+        .await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        let (aggregate_type, after) = (aggregate_type.clone(), after.cloned());
+        let what = format!("aggregates after {after:?}");
+        self.call(CallKind::Other, what, move |store| {
+            let (aggregate_type, after) = (aggregate_type.clone(), after.clone());
+            effect(|| async move {
+                let after = after.as_ref();
+                store.aggregates(&aggregate_type, after, limit).await
+            })
+        })
+        .await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        let (stream, fingerprint) = (stream.clone(), fingerprint.clone());
+        let what = format!("snapshot of {} at {until}", stream.aggregate_id);
+        self.call(CallKind::Other, what, move |store| {
+            let (stream, fingerprint) = (stream.clone(), fingerprint.clone());
+            effect(|| async move { store.snapshot_at(&stream, &fingerprint, until).await })
+        })
+        .await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         self.call(CallKind::Other, "last position".to_owned(), |store| {
             effect(move || async move { store.last_position().await })
@@ -131,7 +176,7 @@ impl EventStore for SimulatedStore {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         let saved = snapshots
             .iter()
@@ -167,7 +212,7 @@ mod tests {
     use super::super::Trouble;
     use super::*;
     use crate::{
-        domain::{CorrelationId, EventId},
+        domain::CorrelationId,
         store::{NewEvent, memory::MemoryStore},
     };
 

@@ -4,10 +4,14 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use dormouse::{
-    domain::{AggregateId, AggregateType, Claim, IdempotencyKey, Position, StreamId, Version},
+    domain::{
+        AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position,
+        StreamId, Version,
+    },
     store::{
-        AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError, Receipt,
-        RecordedEvent, Recovered, RecoveryRequest, StoredSnapshot, Verdict, memory::MemoryStore,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
+        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
+        Verdict, memory::MemoryStore,
     },
 };
 use futures_util::future::BoxFuture;
@@ -74,6 +78,28 @@ impl EventStore for Rigged {
         self.inner.query_log(query).await
     }
 
+    async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        self.inner.event(id).await
+    }
+
+    async fn aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+        after: Option<&AggregateId>,
+        limit: u32,
+    ) -> Result<Vec<AggregateHead>, ReadError> {
+        self.inner.aggregates(aggregate_type, after, limit).await
+    }
+
+    async fn snapshot_at(
+        &self,
+        stream: &StreamId,
+        fingerprint: &Fingerprint,
+        until: Version,
+    ) -> Result<Option<StoredSnapshot>, ReadError> {
+        self.inner.snapshot_at(stream, fingerprint, until).await
+    }
+
     async fn last_position(&self) -> Result<Position, ReadError> {
         self.inner.last_position().await
     }
@@ -97,7 +123,7 @@ impl EventStore for Rigged {
     async fn save_snapshots(
         &self,
         snapshots: Vec<StoredSnapshot>,
-        keep: u32,
+        keep: SnapshotRetention,
     ) -> Result<(), ReadError> {
         self.inner.save_snapshots(snapshots, keep).await
     }

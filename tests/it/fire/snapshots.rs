@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dormouse::{
     domain::{Fingerprint, Position, SnapshotShape as _, Version},
-    store::{EventStore as _, RecoveryRequest, StoredSnapshot},
+    store::{EventStore as _, RecoveryRequest, SnapshotRetention, StoredSnapshot},
     testing::{Fault, Operation},
 };
 use futures_util::future::join_all;
@@ -106,7 +106,10 @@ async fn a_snapshot_that_does_not_fit_is_ignored() {
         let node = setup.start().await;
         add(&node, 4).await;
         node.until_live(0).await;
-        node.store.save_snapshots(vec![snapshot], 3).await.unwrap();
+        node.store
+            .save_snapshots(vec![snapshot], SnapshotRetention::newest(3))
+            .await
+            .unwrap();
 
         assert_eq!(node.state("c").await.total, 4);
         assert_eq!(node.add("c", "t", None).await.unwrap().reply, 5);

@@ -9,12 +9,15 @@ mod headers;
 mod hostile;
 mod keys;
 mod limits;
+mod metrics;
 mod problems;
 mod raw;
 mod reads;
 mod roles;
+mod runtime;
 mod secrets;
 mod stalls;
+mod streams;
 mod users;
 
 use database::Database;

@@ -77,7 +77,7 @@ impl Directory {
         let sign = if query.is_empty() { '?' } else { '&' };
         let query = format!("{query}{sign}after_position={position}&wait_ms=5000");
         let read = self.read(&query).await;
-        assert_eq!(read.status, 200, "{}", read.body);
+        assert_eq!(read.status, 200, "{}\n{}", read.body, self.server.log());
         assert!(read.position >= position);
         read
     }
@@ -196,7 +196,8 @@ async fn a_write_on_one_node_is_read_on_another() {
 
 #[tokio::test]
 async fn a_wrong_question_is_told_by_the_name_of_its_parameter() {
-    let directory = Directory::start(&Backend::sqlite(), &[]).await;
+    let backend = Backend::sqlite();
+    let directory = Directory::start(&backend, &[]).await;
     directory.read_after("", 0).await;
 
     for (query, part) in [
@@ -222,7 +223,8 @@ async fn a_wrong_question_is_told_by_the_name_of_its_parameter() {
 #[tokio::test]
 async fn a_directory_that_is_off_is_not_there() {
     let off = [("DORMOUSE__PROJECTIONS__USER_DIRECTORY", "off")];
-    let directory = Directory::start(&Backend::sqlite(), &off).await;
+    let backend = Backend::sqlite();
+    let directory = Directory::start(&backend, &off).await;
 
     let read = directory.read("").await;
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dormouse::{
     domain::{Claim, IdempotencyKey, Position, Version},
-    store::{Commit, EventStore, postgres::PostgresStore},
+    store::{Commit, EventStore, SnapshotRetention, postgres::PostgresStore},
 };
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
@@ -35,7 +35,7 @@ const GROW: &str = "
 
 /// The rows of the large tables that were read in sequence, and those found through an index,
 /// once all other connections are closed: a backend reports its counts, at the latest, as it ends.
-async fn rows_read(connection: &mut PgConnection) -> (i64, i64) {
+pub(super) async fn rows_read(connection: &mut PgConnection) -> (i64, i64) {
     let others = "select count(*) from pg_stat_activity where datname = current_database() \
                   and pid <> pg_backend_pid() and backend_type = 'client backend'";
     let others = || sqlx::query_scalar::<_, i64>(others);
@@ -89,7 +89,10 @@ async fn work(store: &PostgresStore, expected: u64) {
         .await
         .unwrap();
     store
-        .save_snapshots(vec![snapshot("s1", expected + 1, "{}")], 2)
+        .save_snapshots(
+            vec![snapshot("s1", expected + 1, "{}")],
+            SnapshotRetention::newest(2),
+        )
         .await
         .unwrap();
 }

@@ -2,10 +2,12 @@
 
 pub(crate) mod checker;
 pub(crate) mod counter;
+pub(crate) mod exposition;
 pub(crate) mod guardian;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod sse;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

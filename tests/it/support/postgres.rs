@@ -62,7 +62,12 @@ pub(crate) fn shared() -> &'static Cluster {
 impl Cluster {
     /// Starts a cluster that no other test sees.
     pub(crate) fn start(options: Options) -> Self {
-        let (directory, guardian) = directory("QUIT");
+        Self::start_under(&parent(), options)
+    }
+
+    /// The same, with its data in a directory in this one, which every user may enter.
+    pub(crate) fn start_under(parent: &Path, options: Options) -> Self {
+        let (directory, guardian) = directory(parent, "QUIT");
         copy(template(), &directory.join("data"));
         let server = Mutex::new(Server {
             process: None,
@@ -139,6 +144,15 @@ impl Cluster {
             );
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// The process number of the server that starts all others, while it runs.
+    #[allow(dead_code, reason = "only the chaos bench hurts single processes")]
+    pub(crate) fn pid(&self) -> Option<u32> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = server.process.as_mut()?;
+        let ended = process.try_wait().expect("the server is a child");
+        ended.is_none().then(|| process.id())
     }
 
     async fn administrator(&self) -> sqlx::PgConnection {
@@ -230,13 +244,7 @@ fn free_port() -> u16 {
 }
 
 /// A directory that the server's user owns, and who removes it.
-fn directory(signal: &str) -> (PathBuf, Guardian) {
-    // Another user may not be let into root's own TMPDIR.
-    let parent = if geteuid().is_root() {
-        PathBuf::from("/tmp")
-    } else {
-        std::env::temp_dir()
-    };
+fn directory(parent: &Path, signal: &str) -> (PathBuf, Guardian) {
     let directory = tempfile::Builder::new()
         .prefix("dormouse-pg-")
         .tempdir_in(parent);
@@ -249,11 +257,20 @@ fn directory(signal: &str) -> (PathBuf, Guardian) {
     (directory, guardian)
 }
 
+fn parent() -> PathBuf {
+    // Another user may not be let into root's own TMPDIR.
+    if geteuid().is_root() {
+        PathBuf::from("/tmp")
+    } else {
+        std::env::temp_dir()
+    }
+}
+
 /// An initialised data directory, made once for all clusters of this process.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<(PathBuf, Guardian)> = OnceLock::new();
     let (template, _) = TEMPLATE.get_or_init(|| {
-        let (directory, mut guardian) = directory("TERM");
+        let (directory, mut guardian) = directory(&parent(), "TERM");
         let initdb = postgres("initdb", &directory)
             .args([
                 "--username=postgres",

@@ -1,0 +1,146 @@
+//! Faults of the database, its disk, and those who use it beside us.
+
+use std::{fs, path::Path, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection, Executor};
+use tokio::time::sleep;
+
+use super::{Fault, Over};
+use crate::{
+    strace::{self, Strace},
+    support::postgres::Cluster,
+    world::World,
+};
+
+pub(super) async fn make(fault: Fault, world: &World, random: &mut StdRng) -> Option<Over> {
+    let since = match fault {
+        Fault::StopDatabase => {
+            world.place.with_cluster(Cluster::stop_immediate).await;
+            sleep(Duration::from_millis(random.random_range(0..1500))).await;
+            world.place.with_cluster(Cluster::start_again).await;
+            world.history.now()
+        }
+        Fault::KillBackend => {
+            let since = world.history.now();
+            let pid = world.place.with_cluster(Cluster::pid).await?;
+            let backends = backends(pid);
+            let backend = *backends.choose(random)?;
+            kill(Pid::from_raw(backend.cast_signed()), Signal::SIGKILL).ok()?;
+            since
+        }
+        Fault::TerminateBackends => {
+            let cluster = world.place.cluster.as_ref()?;
+            cluster.terminate_backends().await;
+            world.history.now()
+        }
+        Fault::DiskFull => {
+            let disk = world.place.disk.as_ref().ok()?;
+            disk.fill();
+            sleep(Duration::from_millis(random.random_range(500..4000))).await;
+            let since = world.history.now();
+            disk.empty();
+            since
+        }
+        Fault::FlushError => {
+            let hold = Duration::from_millis(random.random_range(50..600));
+            flushes(world, "error=EIO", hold).await?
+        }
+        Fault::SlowFlush => {
+            let micros = random.random_range(20_000..400_000);
+            let hold = Duration::from_millis(random.random_range(500..3000));
+            flushes(world, &format!("delay_enter={micros}"), hold).await?
+        }
+        _ => foreign_transaction(world, random).await,
+    };
+    // A database that gave up, as PostgreSQL does where it cannot recover, is started by whoever
+    // watches it.
+    if world.place.cluster.is_some() && world.place.with_cluster(Cluster::pid).await.is_none() {
+        world.place.with_cluster(Cluster::start_again).await;
+    }
+    Some(Over { since, node: None })
+}
+
+/// Lets every flush of the database meet something for a while. Nothing where none was met.
+async fn flushes(world: &World, what: &str, hold: Duration) -> Option<u64> {
+    let pids = if world.is_sqlite() {
+        vec![world.nodes[0].pid()?]
+    } else {
+        let pid = world.place.with_cluster(Cluster::pid).await?;
+        let mut pids = children(pid);
+        pids.push(pid);
+        pids
+    };
+    let output = world.nodes[0].directory().join("flushes");
+    let inject = format!("inject=fsync,fdatasync:{what}");
+    let arguments = ["-e", "trace=fsync,fdatasync", "-e", &inject];
+    let strace = Strace::attach(&pids, &arguments, &output).await;
+    sleep(hold).await;
+    strace.detach().await;
+    let since = world.history.now();
+    let met = strace::count(&output, "(INJECTED)") + strace::count(&output, "(DELAYED)");
+    (met > 0).then_some(since)
+}
+
+/// The processes that another has started.
+fn children(parent: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let numbers = list.unwrap_or_default();
+    let parsed = numbers.split_whitespace().map(str::parse);
+    parsed.filter_map(Result::ok).collect()
+}
+
+/// Those of them that serve a client: PostgreSQL writes into their titles what they do.
+fn backends(postmaster: u32) -> Vec<u32> {
+    let serves = |process: &u32| {
+        let place = Path::new("/proc").join(process.to_string());
+        let title = fs::read_to_string(place.join("cmdline"));
+        title.is_ok_and(|title| title.contains("127.0.0.1("))
+    };
+    let mut found = children(postmaster);
+    found.retain(serves);
+    found
+}
+
+/// Somebody writes into the log, holds its locks, and then takes it all back.
+async fn foreign_transaction(world: &World, random: &mut StdRng) -> u64 {
+    let hold = Duration::from_millis(random.random_range(500..7000));
+    let url = &world.place.url;
+    if world.is_sqlite() {
+        let options: sqlx::sqlite::SqliteConnectOptions = url.parse().expect("a URL of ours");
+        let mut connection = options.connect().await.expect("SQLite's file opens");
+        let begin = "pragma busy_timeout = 20000; begin immediate; \
+                     update domain_events set position = position + 1000000 where version = 1";
+        hold_and_roll_back(&mut connection, begin, hold).await;
+        connection.close().await.ok();
+    } else {
+        let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL of ours");
+        let mut connection = options.connect().await.expect("the database is up");
+        let begin = "begin; update log_head set position = position + 1000; \
+                     delete from domain_events where version = 1";
+        hold_and_roll_back(&mut connection, begin, hold).await;
+        connection.close().await.ok();
+    }
+    world.history.now()
+}
+
+async fn hold_and_roll_back<C>(connection: &mut C, statements: &str, hold: Duration)
+where
+    C: Connection,
+    for<'c> &'c mut C: Executor<'c>,
+{
+    // Where it meets a lock itself, it holds what it has got.
+    let taken = connection
+        .execute(AssertSqlSafe(statements.to_owned()))
+        .await;
+    sleep(hold).await;
+    let undone = connection.execute("rollback").await;
+    assert!(
+        taken.is_err() || undone.is_ok(),
+        "what is begun can be undone"
+    );
+}

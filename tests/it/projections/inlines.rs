@@ -1,0 +1,166 @@
+//! Inline projections: never behind, never half, and no neighbour suffers.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use dormouse::{
+    domain::Version,
+    projection::{Projections, StartError},
+    store::{AppendError, Commit, Verdict, memory::MemoryStore},
+};
+
+use super::{
+    Place, append, commit, quick,
+    tally::{POISON, Tally, check, served},
+    until_caught_up,
+};
+use crate::support::{Backend, backends};
+
+async fn inline(place: &Place, tally: Tally) -> Projections {
+    let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
+    let projections = builder.inline(tally).start().unwrap();
+    until_caught_up(&projections, 1).await;
+    projections
+}
+
+#[tokio::test]
+async fn what_is_appended_is_in_the_read_model_at_once() {
+    for backend in backends().await {
+        let place = Place::on(backend).await;
+        append(&*place.store, "Thing", 35).await;
+        let projections = inline(&place, Tally::default()).await;
+
+        for count in [1, 2, 70] {
+            let last = append(&*place.store, "Thing", count).await;
+            assert_eq!(served(&projections).await.0, last.get());
+        }
+
+        check(&projections, &*place.store).await;
+        projections.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_loses_leaves_nothing_and_its_neighbours_are_in_the_read_model() {
+    for backend in backends().await {
+        let place = Place::on(backend).await;
+        let projections = inline(&place, Tally::default()).await;
+        let losing = Commit {
+            expected: Version::new(5),
+            ..commit("Thing")
+        };
+
+        let batch = Arc::from([commit("Thing"), losing, commit("Thing")]);
+        let verdicts = place.store.append(batch).await.unwrap();
+
+        assert!(matches!(verdicts[1], Verdict::Lost(_)), "{verdicts:?}");
+        assert_eq!(served(&projections).await.0, 2);
+        check(&projections, &*place.store).await;
+        projections.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_inline_projection_refuses_is_not_stored() {
+    for backend in backends().await {
+        let place = Place::on(backend).await;
+        let tally = Tally::default();
+        let projections = inline(&place, tally.clone()).await;
+        append(&*place.store, "Thing", 3).await;
+
+        let batch: [Commit; 3] = [commit("Thing"), commit(POISON), commit("Thing")];
+        let refused = place
+            .store
+            .append(Arc::from(batch.clone()))
+            .await
+            .unwrap_err();
+        let head = place.store.last_position().await.unwrap();
+        // As the journal does: those that are not at fault, again.
+        let [first, _, third] = batch;
+        place.store.append(Arc::from([first, third])).await.unwrap();
+
+        assert!(matches!(refused, AppendError::Unstorable(_)), "{refused:?}");
+        assert_eq!(head.get(), 3);
+        assert_eq!(served(&projections).await.0, 5);
+        check(&projections, &*place.store).await;
+        tally.picky.store(false, Ordering::SeqCst);
+        append(&*place.store, POISON, 1).await;
+        assert_eq!(served(&projections).await.0, 6);
+        projections.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_others_append_is_caught_up_with_and_from_then_on_it_is_inline_again() {
+    for backend in backends().await {
+        let place = Place::on(backend).await;
+        let projections = inline(&place, Tally::default()).await;
+        let foreign = place.again().await;
+
+        for _ in 0..3 {
+            append(&*foreign, "Thing", 15).await;
+            // It may be behind now, and its position says so.
+            append(&*place.store, "Thing", 1).await;
+            check(&projections, &*place.store).await;
+            until_caught_up(&projections, 1).await;
+            let last = append(&*place.store, "Thing", 1).await;
+            assert_eq!(served(&projections).await.0, last.get());
+        }
+
+        check(&projections, &*place.store).await;
+        projections.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_of_an_inline_one_goes_on_under_load_and_is_inline_after_it() {
+    for backend in backends().await {
+        let place = Place::on(backend).await;
+        append(&*place.store, "Thing", 150).await;
+        let projections = inline(&place, Tally::default()).await;
+
+        let rebuild = projections.rebuild("tally").await.unwrap();
+        loop {
+            let last = append(&*place.store, "Thing", 2).await;
+            // Inline before and after, without a moment between.
+            assert_eq!(served(&projections).await.0, last.get());
+            let all = projections.status().await.unwrap();
+            if all
+                .iter()
+                .any(|one| one.generation == rebuild.generation && one.serving)
+            {
+                break;
+            }
+        }
+        let last = append(&*place.store, "Thing", 2).await;
+
+        assert_eq!(served(&projections).await.0, last.get());
+        check(&projections, &*place.store).await;
+        projections.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_transactions_for_it_is_refused_by_name() {
+    let builder = Projections::builder(Arc::new(MemoryStore::new()));
+
+    let refused = builder.inline(Tally::default()).start().unwrap_err();
+
+    assert!(matches!(refused, StartError::NotInline { .. }), "{refused}");
+    assert!(refused.to_string().contains("`tally`"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_inline_directory_shows_a_command_that_was_answered() {
+    for backend in [Backend::sqlite(), Backend::postgres().await] {
+        let settings = [("DORMOUSE__PROJECTIONS__USER_DIRECTORY", "inline")];
+        let directory = super::directory::Directory::start(&backend, &settings).await;
+        directory.read_after("", 0).await;
+
+        for number in 0..10 {
+            let position = directory.create(&format!("user{number}"), "a").await;
+            let read = directory.read("").await;
+            assert_eq!(read.names().len(), number + 1);
+            assert!(read.position >= position);
+        }
+    }
+}
