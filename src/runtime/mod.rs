@@ -11,6 +11,7 @@
 mod actix_facts;
 mod actor;
 mod ask;
+mod audit;
 mod builder;
 mod command;
 mod confirm;
