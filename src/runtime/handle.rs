@@ -18,6 +18,7 @@ use super::{
     kind::{Kind, Live},
     load::{Refusal, Ticket},
     meters::Cause,
+    past::{self, At},
     registry::{Registry, Wake},
 };
 use crate::{
@@ -191,6 +192,24 @@ impl<A: Aggregate> Aggregates<A> {
             .await
             .unwrap_or(Err(StateError::TimedOut))?;
         Ok((folded.version > Version::ZERO).then_some(StateAt {
+            state: folded.state,
+            version: folded.version,
+            position: folded.position,
+        }))
+    }
+
+    /// The state of an aggregate as it was: nothing where it has no such version, or had no events
+    /// by then. It is read from the store, and no actor is woken for it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn state_at(
+        &self,
+        id: &AggregateId,
+        at: At,
+    ) -> Result<Option<StateAt<A>>, StateError> {
+        let folded = past::folded_at(&self.kind, id, at).await?;
+        Ok(folded.map(|folded| StateAt {
             state: folded.state,
             version: folded.version,
             position: folded.position,

@@ -11,6 +11,7 @@
 mod actix_facts;
 mod actor;
 mod ask;
+mod audit;
 mod builder;
 mod command;
 mod confirm;
@@ -27,11 +28,13 @@ mod meters;
 mod named;
 mod pace;
 mod passivation;
+mod past;
 mod pending;
 mod prepare;
 mod registry;
 mod settle;
 mod snapshots;
+mod steps;
 mod system;
 mod view;
 
@@ -48,7 +51,9 @@ pub use command::{Answer, AnsweredEvent, CommandOptions, Expected};
 pub use errors::{CommandError, RecoveryError, StartError, StateError, Unready};
 pub use handle::{Aggregates, HistoryEvent, StateAt};
 pub use named::StateView;
+pub use past::At;
 pub use prepare::PrepareContext;
+pub use steps::{Step, Steps};
 pub use view::{JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeView};
 
 use crate::{
@@ -124,13 +129,21 @@ impl Runtime {
             settings,
             meter,
             shared: builder.writers == Some(Writers::Shared),
+            on_threads: builder.spawn.is_none(),
         });
-        let system = System::start(
-            arbiters,
-            vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)],
-        )
-        .await
-        .map_err(StartError::Thread)?;
+        let system = if let Some(spawn) = builder.spawn {
+            System::here(
+                spawn,
+                vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)],
+            )
+        } else {
+            System::start(
+                arbiters,
+                vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)],
+            )
+            .await
+            .map_err(StartError::Thread)?
+        };
         let mut types = HashMap::new();
         let mut sleepers = Vec::new();
         for registration in builder.types {
@@ -218,6 +231,41 @@ impl Runtime {
     ) -> Result<Option<StateView>, StateError> {
         match self.named(aggregate_type) {
             Some(named) => named.state(id).await,
+            None => Err(StateError::UnknownType(aggregate_type.to_owned())),
+        }
+    }
+
+    /// The state of an aggregate as it was, as JSON without its secrets; nothing where it has no such
+    /// version, or had no events by then.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn state_at(
+        &self,
+        aggregate_type: &str,
+        id: AggregateId,
+        at: At,
+    ) -> Result<Option<StateView>, StateError> {
+        match self.named(aggregate_type) {
+            Some(named) => named.state_at(id, at).await,
+            None => Err(StateError::UnknownType(aggregate_type.to_owned())),
+        }
+    }
+
+    /// What `limit` events of an aggregate after a version led to, one by one; nothing where it has
+    /// no such version, or no events.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn steps(
+        &self,
+        aggregate_type: &str,
+        id: AggregateId,
+        after: Version,
+        limit: u32,
+    ) -> Result<Option<Steps>, StateError> {
+        match self.named(aggregate_type) {
+            Some(named) => named.steps(id, after, limit).await,
             None => Err(StateError::UnknownType(aggregate_type.to_owned())),
         }
     }

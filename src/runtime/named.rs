@@ -6,12 +6,14 @@ use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
 use super::{
-    Aggregates, Answer, CommandError, CommandOptions, StateError,
+    Aggregates, Answer, CommandError, CommandOptions, StateAt, StateError,
     load::Slot,
     meters::{CommandMeter, KindMeter},
+    past::{At, shown},
     prepare::NamedCommand,
+    steps::{self, Steps},
 };
-use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version, redact_raw};
+use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version};
 
 /// A state as JSON, without its secrets.
 #[derive(Debug)]
@@ -40,6 +42,19 @@ pub(super) trait NamedAggregates: Send + Sync {
     ) -> BoxFuture<'static, Result<Answer<()>, CommandError>>;
 
     fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
+
+    fn state_at(
+        &self,
+        id: AggregateId,
+        at: At,
+    ) -> BoxFuture<'static, Result<Option<StateView>, StateError>>;
+
+    fn steps(
+        &self,
+        id: AggregateId,
+        after: Version,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Option<Steps>, StateError>>;
 
     /// How many of them are live.
     fn live(&self) -> usize;
@@ -97,18 +112,33 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
 
     fn state(&self, id: AggregateId) -> BoxFuture<'static, Result<Option<StateView>, StateError>> {
         let aggregates = self.aggregates.clone();
+        Box::pin(async move { aggregates.state(&id).await?.as_ref().map(view).transpose() })
+    }
+
+    fn state_at(
+        &self,
+        id: AggregateId,
+        at: At,
+    ) -> BoxFuture<'static, Result<Option<StateView>, StateError>> {
+        let aggregates = self.aggregates.clone();
         Box::pin(async move {
-            let Some(found) = aggregates.state(&id).await? else {
-                return Ok(None);
-            };
-            let state = serde_json::value::to_raw_value(&found.state)
-                .map_err(|error| StateError::Internal(format!("the state is no JSON: {error}")))?;
-            Ok(Some(StateView {
-                state: redact_raw(state),
-                version: found.version,
-                position: found.position,
-            }))
+            aggregates
+                .state_at(&id, at)
+                .await?
+                .as_ref()
+                .map(view)
+                .transpose()
         })
+    }
+
+    fn steps(
+        &self,
+        id: AggregateId,
+        after: Version,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Option<Steps>, StateError>> {
+        let kind = Arc::clone(self.aggregates.kind());
+        Box::pin(async move { steps::steps(&kind, &id, after, limit).await })
     }
 
     fn live(&self) -> usize {
@@ -144,4 +174,12 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
     fn typed(&self) -> &dyn std::any::Any {
         &self.aggregates
     }
+}
+
+fn view<A: Aggregate>(found: &StateAt<A>) -> Result<StateView, StateError> {
+    Ok(StateView {
+        state: shown(&found.state)?,
+        version: found.version,
+        position: found.position,
+    })
 }

@@ -13,4 +13,5 @@ mod projections;
 mod runtime;
 mod settings;
 mod store_postgres;
+mod streams;
 mod support;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use dormouse::{
     domain::{CorrelationId, IdempotencyKey, Position, Version},
-    runtime::{Aggregates, CommandError, CommandOptions, Expected, Runtime},
-    settings::Settings,
+    runtime::{Aggregates, At, CommandError, CommandOptions, Expected, Runtime},
+    settings::{AggregateSettings, Settings},
     store::{EventStore, memory::MemoryStore},
 };
 use futures_util::future::join_all;
@@ -273,4 +273,61 @@ async fn what_is_brought_in_keeps_its_time_unless_it_goes_back_or_lies_ahead() {
     assert_eq!(times[..3], [micros(1000), micros(2000), micros(2000)]);
     assert!(times[3] > micros(2000) && times[3] < ahead, "{times:?}");
     assert!(times[4] >= times[3] && times[4] < ahead, "{times:?}");
+}
+
+#[tokio::test]
+async fn a_state_is_read_as_it_was_at_a_version_or_a_time() {
+    for snapshot_every in [0, 3] {
+        let mut settings = Settings::default();
+        let counter = AggregateSettings {
+            snapshot_every,
+            snapshot_history_every: snapshot_every,
+            ..AggregateSettings::default()
+        };
+        settings.aggregates.insert("Counter".to_owned(), counter);
+        settings.runtime.recovery_page = 4;
+        let (runtime, counters, _store) = start(settings).await;
+        let second = |second: i64| DateTime::from_timestamp(1000 + second, 0).unwrap();
+        // Two events share each second.
+        for number in 0..20 {
+            let options = CommandOptions {
+                occurred_at: Some(second(number / 2)),
+                ..CommandOptions::default()
+            };
+            let added = Add::one(format!("t{number}"));
+            counters.execute(&id("c"), added, options).await.unwrap();
+        }
+        let at = async |at: At| {
+            let found = counters.state_at(&id("c"), at).await.unwrap();
+            found.map(|found| (found.version.get(), found.state.total))
+        };
+
+        for version in 1..=20 {
+            let found = at(At::Version(Version::new(version))).await;
+            assert_eq!(found, Some((version, version)));
+        }
+        for number in 0..10 {
+            let found = at(At::Time(second(i64::try_from(number).unwrap()))).await;
+            assert_eq!(found, Some((2 * number + 2, 2 * number + 2)));
+        }
+        let just_before = At::Time(second(5) - TimeDelta::microseconds(1));
+        assert_eq!(at(just_before).await, Some((10, 10)));
+        assert_eq!(at(At::Time(second(99))).await, Some((20, 20)));
+        assert_eq!(at(At::Time(second(-1))).await, None);
+        assert_eq!(at(At::Version(Version::new(21))).await, None);
+        assert_eq!(at(At::Version(Version::ZERO)).await, None);
+        let nobody = counters.state_at(&id("d"), At::Time(second(99))).await;
+        assert!(nobody.unwrap().is_none());
+        let steps = runtime.steps("Counter", id("c"), Version::new(17), 9).await;
+        let steps = steps.unwrap().unwrap();
+        let versions: Vec<u64> = steps
+            .steps
+            .iter()
+            .map(|step| step.event.version.get())
+            .collect();
+        assert_eq!(versions, [18, 19, 20]);
+        assert_ne!(steps.before.get(), steps.steps[0].state.get());
+        let beyond = runtime.steps("Counter", id("c"), Version::new(21), 9).await;
+        assert!(beyond.unwrap().is_none());
+    }
 }
