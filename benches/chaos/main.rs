@@ -17,6 +17,7 @@ mod faults;
 mod flushes;
 mod history;
 mod node;
+mod overload;
 mod place;
 mod proxy;
 mod record;
@@ -77,6 +78,15 @@ enum Proof {
         /// Commands of each of six callers.
         #[arg(long, default_value = "300")]
         commands: usize,
+        /// Another binary of the server than the one built with this bench.
+        #[arg(long, value_name = "FILE")]
+        server: Option<PathBuf>,
+    },
+    /// Ten times the callers that a node takes.
+    Overload {
+        /// How long, on either store.
+        #[arg(long, default_value = "60")]
+        seconds: u64,
         /// Another binary of the server than the one built with this bench.
         #[arg(long, value_name = "FILE")]
         server: Option<PathBuf>,
@@ -176,6 +186,10 @@ async fn prove(options: Options) -> ExitCode {
         Proof::Flushes { commands, server } => {
             code(flushes::prove(commands, server.as_deref()).await)
         }
+        Proof::Overload { seconds, server } => {
+            let duration = Duration::from_secs(seconds);
+            code(overload::prove(duration, server.as_deref()).await)
+        }
         Proof::ServeUnflushed { .. } => unreachable!("it was served before"),
         Proof::Check { history, store } => {
             let place = place::Place::open(&store, false).await;
@@ -248,5 +262,6 @@ async fn smoke() -> ExitCode {
         good &= record.is_good();
     }
     good &= flushes::prove(20, None).await;
+    good &= overload::prove(Duration::from_secs(2 * scale), None).await;
     code(good)
 }
