@@ -6,6 +6,7 @@
 //! [`projection`] follows the log and keeps read models; [`testing`] tests it; [`iam`] is a domain
 //! to read; [`settings`] sets the limits of all of them; [`metrics`] tells what they counted.
 
+pub mod cli;
 pub mod domain;
 pub mod http;
 pub mod iam;

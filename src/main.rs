@@ -1,5 +1,6 @@
 //! The command line of dormouse: what can be asked for, and what the exit codes mean.
 
+mod history;
 mod logging;
 mod migrate;
 mod serve;
@@ -8,8 +9,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use dormouse::settings::Settings;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use dormouse::{cli::HistoryCommand, settings::Settings};
 
 /// The exit code for bad usage or settings; clap uses the same.
 const USAGE: u8 = 2;
@@ -20,10 +22,18 @@ Exit codes:
   1  it failed while it ran; the log on stderr says why
   2  bad usage or settings; nothing was started";
 
+const COMPLETIONS: &str = "\
+Examples:
+  dormouse completions bash > /etc/bash_completion.d/dormouse
+  dormouse completions zsh > ~/.zfunc/_dormouse
+  dormouse completions fish > ~/.config/fish/completions/dormouse.fish";
+
 const EXAMPLES: &str = "\
 Examples:
   dormouse serve
   dormouse serve --config /etc/dormouse/config.toml --bind 0.0.0.0:80
+  dormouse events tail --type User
+  dormouse aggregate diff User u1
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -40,6 +50,8 @@ Exit codes:
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,8 +59,6 @@ enum Command {
     /// Serve HTTP until SIGTERM or SIGINT, then answer what was taken and end.
     #[command(after_help = EXIT_CODES)]
     Serve {
-        #[command(flatten)]
-        source: Source,
         /// Listen here instead of at `http.bind`; port 0 takes a free one.
         #[arg(long, value_name = "ADDR")]
         bind: Option<SocketAddr>,
@@ -57,16 +67,21 @@ enum Command {
     ///
     /// It may be run at any time and more than once: what is done already is passed over.
     #[command(after_help = EXIT_CODES)]
-    Migrate {
-        #[command(flatten)]
-        source: Source,
+    Migrate,
+    #[command(flatten)]
+    History(HistoryCommand),
+    /// Print what makes a shell complete these commands and their options.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// For which shell.
+        shell: Shell,
     },
 }
 
 #[derive(Debug, Args)]
 struct Source {
     /// Read the settings from this file instead of ./config.toml.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -86,17 +101,23 @@ impl Source {
 }
 
 fn main() -> ExitCode {
-    run(CommandLine::parse().command).unwrap_or_else(|code| code)
+    run(CommandLine::parse()).unwrap_or_else(|code| code)
 }
 
-fn run(command: Command) -> Result<ExitCode, ExitCode> {
-    match command {
-        Command::Serve { source, bind } => {
-            let mut settings = source.load()?;
+fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
+    match line.command {
+        Command::Serve { bind } => {
+            let mut settings = line.source.load()?;
             settings.http.bind = bind.unwrap_or(settings.http.bind);
             Ok(serve::run(&settings))
         }
-        Command::Migrate { source } => Ok(migrate::run(&source.load()?)),
+        Command::Migrate => Ok(migrate::run(&line.source.load()?)),
+        Command::History(command) => Ok(history::run(command, &line.source.load()?)),
+        Command::Completions { shell } => {
+            let mut command = CommandLine::command();
+            clap_complete::generate(shell, &mut command, "dormouse", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

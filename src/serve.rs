@@ -10,7 +10,7 @@ use actix_web::{
 };
 use dormouse::{
     domain::error_chain,
-    http::{self, BodyLimit, EventStreams, ReadModels},
+    http::{self, BodyLimit, EventStreams, ReadModels, TraceLimit},
     iam::{self, PasswordHasher, PasswordSettings, UserDirectory, UserSearch},
     projection::{Projections, Subscriptions},
     runtime::Runtime,
@@ -89,6 +89,7 @@ fn bind(
     streams: &EventStreams,
 ) -> Result<Server, Box<dyn std::error::Error>> {
     let limit = BodyLimit(settings.http.body_limit);
+    let trace_limit = TraceLimit(settings.http.trace_limit);
     let app_runtime = runtime.clone();
     let models = Data::new(models);
     let streams = Data::new(streams.clone());
@@ -96,6 +97,7 @@ fn bind(
         App::new()
             .app_data(Data::new(app_runtime.clone()))
             .app_data(Data::new(limit))
+            .app_data(Data::new(trace_limit))
             .app_data(models.clone())
             .app_data(streams.clone())
             .wrap(from_fn(http::close_when_ending))
@@ -115,7 +117,7 @@ fn bind(
     Ok(server.run())
 }
 
-fn password_settings(settings: &IamSettings) -> PasswordSettings {
+pub(crate) fn password_settings(settings: &IamSettings) -> PasswordSettings {
     PasswordSettings {
         concurrency: u32::try_from(settings.hash_concurrency()).unwrap_or(u32::MAX),
         queue: u32::try_from(settings.hash_queue).unwrap_or(u32::MAX),

@@ -21,6 +21,7 @@ use std::{
 
 use clap::{Parser, builder::RangedU64ValueParser};
 use dormouse::{
+    cli::HistoryCommand,
     domain::AggregateId,
     settings::{Settings, StoreKind, StoreSettings, StoreUrl},
 };
@@ -35,6 +36,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo run --release --example permits
   cargo run --release --example permits -- --store sqlite://permits.db --case case-891
+  cargo run --release --example permits -- events query --store sqlite://permits.db --id case-891
 
 Run it twice on the same store: the second run has no effect, because each line of the file is
 sent under an idempotency key of its own.
@@ -46,10 +48,10 @@ Exit codes:
 
 /// Replays a real municipality's permit process, restarts, and compares every case.
 #[derive(Debug, Parser)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Options {
     /// Keep the events at `sqlite://FILE` or `postgres://…`; without it, in a temporary SQLite file.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     store: Option<StoreUrl>,
     /// Take the steps from this CSV file instead of the one beside the example.
     #[arg(long, value_name = "FILE")]
@@ -60,6 +62,9 @@ struct Options {
     /// Print the history of this case; without it, of the one with the most steps.
     #[arg(long, value_name = "CASE")]
     case: Option<AggregateId>,
+    /// Read what an earlier run left in the store, instead of replaying the file.
+    #[command(subcommand)]
+    read: Option<HistoryCommand>,
 }
 
 #[tokio::main]
@@ -79,6 +84,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    if let Some(command) = options.read {
+        let url = options.store.ok_or("name the store to read with --store")?;
+        command.run(&settings_of(url), node::register, &[]).await?;
+        return Ok(());
+    }
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/permits.csv");
     let steps = file::read(&options.file.unwrap_or(beside))?;
     let ids: BTreeSet<AggregateId> = steps.iter().map(|step| step.case_id.clone()).collect();
@@ -156,14 +166,17 @@ fn settings(url: Option<StoreUrl>) -> Result<(Settings, Option<TempDir>), Box<dy
             )
         }
     };
-    let settings = Settings {
+    Ok((settings_of(url), temporary))
+}
+
+fn settings_of(url: StoreUrl) -> Settings {
+    Settings {
         store: StoreSettings {
             url,
             ..StoreSettings::default()
         },
         ..Settings::default()
-    };
-    Ok((settings, temporary))
+    }
 }
 
 /// A bar on stderr; nothing where stderr is no terminal.

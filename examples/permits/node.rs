@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use dormouse::{
     domain::{AggregateId, Position, Version},
-    runtime::{Aggregates, HistoryEvent, Runtime, StateError},
+    runtime::{Aggregates, HistoryEvent, Runtime, RuntimeBuilder, StateError},
     settings::Settings,
     store::{self, EventStore, ReadError},
 };
@@ -36,6 +36,14 @@ pub(crate) struct Log {
     pub(crate) by_resource: BTreeMap<String, usize>,
 }
 
+/// Tells a runtime what a permit case is.
+pub(crate) fn register(builder: RuntimeBuilder) -> RuntimeBuilder {
+    builder.aggregate::<PermitCase>(|case| {
+        case.command::<ReceiveApplication>("receive-application")
+            .command::<TakeStep>("take-step")
+    })
+}
+
 impl Node {
     /// Opens the store and starts the runtime.
     ///
@@ -43,14 +51,8 @@ impl Node {
     /// The store's or the runtime's own.
     pub(crate) async fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
         let store = store::open(&settings.store).await?;
-        let runtime = Runtime::builder(Arc::clone(&store))
-            .settings(settings.clone())
-            .aggregate::<PermitCase>(|case| {
-                case.command::<ReceiveApplication>("receive-application")
-                    .command::<TakeStep>("take-step")
-            })
-            .start()
-            .await?;
+        let builder = Runtime::builder(Arc::clone(&store)).settings(settings.clone());
+        let runtime = register(builder).start().await?;
         let cases = runtime
             .aggregates()
             .ok_or("the runtime does not know permit cases")?;

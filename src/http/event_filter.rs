@@ -101,7 +101,11 @@ fn event_types(query: &[(String, String)]) -> Result<Vec<String>, Problem> {
     Ok(types)
 }
 
-fn time(query: &[(String, String)], name: &str) -> Result<Option<DateTime<Utc>>, Problem> {
+/// A time in the query.
+pub(super) fn time(
+    query: &[(String, String)],
+    name: &str,
+) -> Result<Option<DateTime<Utc>>, Problem> {
     let Some(text) = find(query, name) else {
         return Ok(None);
     };

@@ -28,11 +28,13 @@ mod error;
 mod event_filter;
 mod face;
 mod health;
+mod history;
 mod problem;
 mod read_models;
 mod reads;
 mod request;
 mod streams;
+mod trace;
 
 use actix_web::{
     HttpRequest, guard,
@@ -43,6 +45,7 @@ use actix_web::{
 pub use commands::not_found;
 pub use ending::close_when_ending;
 pub use face::metrics::Collectors;
+pub use history::TraceLimit;
 pub use problem::{Code, Problem};
 pub use read_models::ReadModels;
 pub use request::BodyLimit;
@@ -77,54 +80,96 @@ pub fn configure(config: &mut ServiceConfig) {
         )
         .service(
             web::scope("/v1")
-                // Routes are tried in their order, and this one is asked for most.
-                .service(
-                    web::resource("/aggregates/{type}/{id}/commands/{command}")
-                        .route(web::post().to(commands::on_aggregate))
-                        .default_service(web::to(commands::only_post)),
-                )
-                // An aggregate may have the id `commands`; the next route would take its events.
-                .service(
-                    web::resource("/aggregates/{type}/{id:commands}/events")
-                        .guard(guard::Any(guard::Get()).or(guard::Head()))
-                        .to(reads::events),
-                )
-                .service(
-                    web::resource("/aggregates/{type}/commands/{command}")
-                        .route(web::post().to(commands::on_new_aggregate))
-                        .default_service(web::to(commands::only_post)),
-                )
-                .service(
-                    web::resource("/aggregates/{type}/{id}/events")
-                        .route(web::get().to(reads::events))
-                        .route(web::method(Method::HEAD).to(reads::events))
-                        .default_service(web::to(reads::only_get)),
-                )
-                .service(
-                    web::resource("/aggregates/{type}/{id}")
-                        .route(web::get().to(reads::state))
-                        .route(web::method(Method::HEAD).to(reads::state))
-                        .default_service(web::to(reads::only_get)),
-                )
-                .service(
-                    web::resource("/events/stream")
-                        .route(web::get().to(streams::stream))
-                        .route(web::head().to(streams::stream))
-                        .default_service(web::to(reads::only_get)),
-                )
-                .service(
-                    web::resource("/runtime")
-                        .route(web::get().to(face::runtime::view))
-                        .route(web::head().to(face::runtime::view))
-                        .default_service(web::to(reads::only_get)),
-                )
-                .service(
-                    web::resource("/read/{model}")
-                        .route(web::get().to(read_models::read))
-                        .route(web::head().to(read_models::read))
-                        .default_service(web::to(reads::only_get)),
-                )
+                .configure(of_aggregates)
+                .configure(of_the_log)
+                .configure(of_the_node)
                 .default_service(web::to(not_found)),
+        );
+}
+
+/// Commands, states and the events of one aggregate.
+fn of_aggregates(config: &mut ServiceConfig) {
+    config
+        // Routes are tried in their order, and this one is asked for most.
+        .service(
+            web::resource("/aggregates/{type}/{id}/commands/{command}")
+                .route(web::post().to(commands::on_aggregate))
+                .default_service(web::to(commands::only_post)),
+        )
+        // An aggregate may have the id `commands`; the next route would take its events.
+        .service(
+            web::resource("/aggregates/{type}/{id:commands}/events")
+                .guard(guard::Any(guard::Get()).or(guard::Head()))
+                .to(reads::events),
+        )
+        .service(
+            web::resource("/aggregates/{type}/commands/{command}")
+                .route(web::post().to(commands::on_new_aggregate))
+                .default_service(web::to(commands::only_post)),
+        )
+        .service(
+            web::resource("/aggregates/{type}/{id}/events")
+                .route(web::get().to(reads::events))
+                .route(web::method(Method::HEAD).to(reads::events))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::resource("/aggregates/{type}/{id}")
+                .route(web::get().to(reads::state))
+                .route(web::method(Method::HEAD).to(reads::state))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::resource("/aggregates/{type}")
+                .route(web::get().to(history::aggregates))
+                .route(web::head().to(history::aggregates))
+                .default_service(web::to(reads::only_get)),
+        );
+}
+
+/// Events of the whole log.
+fn of_the_log(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/events/stream")
+                .route(web::get().to(streams::stream))
+                .route(web::head().to(streams::stream))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::resource("/events")
+                .route(web::get().to(history::events))
+                .route(web::head().to(history::events))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::resource("/events/{id}/trace")
+                .route(web::get().to(history::event_trace))
+                .route(web::head().to(history::event_trace))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::resource("/events/{id}")
+                .route(web::get().to(history::event))
+                .route(web::head().to(history::event))
+                .default_service(web::to(reads::only_get)),
+        );
+}
+
+/// What the node does, and its read models.
+fn of_the_node(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/runtime")
+                .route(web::get().to(face::runtime::view))
+                .route(web::head().to(face::runtime::view))
+                .default_service(web::to(reads::only_get)),
+        )
+        .service(
+            web::resource("/read/{model}")
+                .route(web::get().to(read_models::read))
+                .route(web::head().to(read_models::read))
+                .default_service(web::to(reads::only_get)),
         );
 }
 

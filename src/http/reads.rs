@@ -4,17 +4,19 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CACHE_CONTROL, ETAG},
 };
+use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
+    event_filter::time,
     problem::{Code, Problem},
     request::{aggregate_id, number, query, segment},
     runtime,
 };
 use crate::{
     domain::{AggregateId, Version},
-    runtime::{CommandError, Runtime},
+    runtime::{At, CommandError, Runtime},
     store::EventView,
 };
 
@@ -37,9 +39,17 @@ pub(super) async fn state(request: HttpRequest) -> Result<HttpResponse, Problem>
     let runtime = runtime(&request)?;
     let aggregate_type = known_type(&request, &runtime)?;
     let id = aggregate_id(&request)?;
-    query(&request, &[])?;
-    let Some(found) = runtime.state(aggregate_type, id.clone()).await? else {
-        return Err(no_aggregate(aggregate_type, &id));
+    let query = query(&request, &["version", "at"])?;
+    let as_of = as_of(&query)?;
+    let found = match as_of {
+        None => runtime.state(aggregate_type, id.clone()).await?,
+        Some(as_of) => {
+            let found = runtime.state_at(aggregate_type, id.clone(), as_of);
+            found.await?
+        }
+    };
+    let Some(found) = found else {
+        return Err(no_state(aggregate_type, &id, as_of));
     };
     Ok(HttpResponse::Ok()
         .insert_header((ETAG, format!("\"{}\"", found.version)))
@@ -81,12 +91,43 @@ pub(super) async fn events(request: HttpRequest) -> Result<HttpResponse, Problem
         }))
 }
 
-fn known_type<'a>(request: &'a HttpRequest, runtime: &Runtime) -> Result<&'a str, Problem> {
+pub(super) fn known_type<'a>(
+    request: &'a HttpRequest,
+    runtime: &Runtime,
+) -> Result<&'a str, Problem> {
     let aggregate_type = segment(request, "type");
     if runtime.types().any(|known| known == aggregate_type) {
         return Ok(aggregate_type);
     }
     Err(CommandError::UnknownType(aggregate_type.to_owned()).into())
+}
+
+/// The moment that a query asks for, if it asks for one.
+fn as_of(query: &[(String, String)]) -> Result<Option<At>, Problem> {
+    let find = |name: &str| query.iter().any(|(other, _)| other == name);
+    match (find("version"), time(query, "at")?) {
+        (true, Some(_)) => Err(Problem::new(
+            Code::InvalidRequest,
+            "the query parameters `version` and `at` exclude each other",
+        )),
+        (true, None) => {
+            let version = number(query, "version", 1..=i64::MAX.cast_unsigned(), 1)?;
+            Ok(Some(At::Version(Version::new(version))))
+        }
+        (false, at) => Ok(at.map(At::Time)),
+    }
+}
+
+fn no_state(aggregate_type: &str, id: &AggregateId, as_of: Option<At>) -> Problem {
+    let detail = match as_of {
+        None => return no_aggregate(aggregate_type, id),
+        Some(At::Version(version)) => format!("{aggregate_type}/{id} has no version {version}"),
+        Some(At::Time(at)) => {
+            let at = at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            format!("{aggregate_type}/{id} has no events until {at}")
+        }
+    };
+    Problem::new(Code::AggregateNotFound, detail)
 }
 
 fn no_aggregate(aggregate_type: &str, id: &AggregateId) -> Problem {

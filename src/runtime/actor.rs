@@ -15,7 +15,6 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler,
     WrapFuture as _,
 };
-use rand::RngExt as _;
 use tokio::time::Instant;
 use tracing::error;
 
@@ -28,11 +27,11 @@ use super::{
     kind::Kind,
     load::{Slot, Ticket},
     meters::Cause,
-    pace::Return,
+    pace::{self, Return},
     passivation::Asked,
     pending::{Decided, Fates, Pending},
 };
-use crate::domain::{Aggregate, StreamId, error_chain};
+use crate::domain::{Aggregate, IdGenerator, StreamId, error_chain};
 
 /// Work for the actor, counted by its ticket.
 pub(super) struct Take<A: Aggregate> {
@@ -204,8 +203,7 @@ impl<A: Aggregate> AggregateActor<A> {
         }
         // Until then no other hand-over is to be scheduled.
         self.hand_over_scheduled = true;
-        std::thread::yield_now();
-        let yielded = tokio::task::yield_now()
+        let yielded = pace::let_others_run(self.kind.node.on_threads)
             .into_actor(self)
             .map(|(), actor, ctx| actor.await_return(ctx));
         ctx.spawn(yielded);
@@ -253,7 +251,8 @@ impl<A: Aggregate> AggregateActor<A> {
             Reload::No | Reload::Tail => self.settled.take(),
         };
         self.settled = None;
-        let pause = pause_after(self.queue.front().map_or(0, |pending| pending.conflicts));
+        let conflicts = self.queue.front().map_or(0, |pending| pending.conflicts);
+        let pause = pause_after(conflicts, &self.kind.node.ids);
         let loader = self.kind.node.loader.clone();
         let stream = self.stream.clone();
         let codec = Arc::clone(&self.kind.codec);
@@ -329,12 +328,14 @@ impl<A: Aggregate> AggregateActor<A> {
 
 /// After the first lost race at once, then later and later, and never at the same time as the
 /// other writer: up to 64 ms.
-fn pause_after(conflicts: u32) -> Duration {
+fn pause_after(conflicts: u32, ids: &IdGenerator) -> Duration {
     if conflicts < 2 {
         return Duration::ZERO;
     }
-    let ceiling_us = 1000_u64 << conflicts.min(6);
-    Duration::from_micros(rand::rng().random_range(0..=ceiling_us))
+    let ceiling_us = 1000_u128 << conflicts.min(6);
+    // A new id is as good a die as any, and the only one here that can be seeded.
+    let pause_us = ids.next().random() % (ceiling_us + 1);
+    Duration::from_micros(u64::try_from(pause_us).unwrap_or(0))
 }
 
 impl<A: Aggregate> Actor for AggregateActor<A> {
@@ -358,7 +359,8 @@ impl<A: Aggregate> Handler<Take<A>> for AggregateActor<A> {
             (&pending.work, self.kind.node.shared, &self.settled)
         {
             // Every acknowledged command is in the settled state, and nobody else writes.
-            pending.answer_nothing_stored(settled, Ok(()));
+            let at = (settled.version, settled.position);
+            pending.answer_nothing_stored(settled, at, Ok(()));
             return;
         }
         self.decide(pending);

@@ -1,6 +1,6 @@
 //! How a runtime is put together: aggregates, their commands, upcasters and settings.
 
-use std::{any::TypeId, collections::HashMap, marker::PhantomData, sync::Arc};
+use std::{any::TypeId, collections::HashMap, marker::PhantomData, pin::Pin, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -11,7 +11,7 @@ use super::{
     named::{NamedAggregates, NamedType},
     passivation::Sleeper,
     prepare::{NamedCommand, Plain, Prepared},
-    system::System,
+    system::{Spawn, System},
 };
 use crate::{
     domain::{
@@ -30,6 +30,7 @@ pub struct RuntimeBuilder {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Option<IdGenerator>,
     pub(super) types: Vec<Box<dyn Registration>>,
+    pub(super) spawn: Option<Spawn>,
 }
 
 impl std::fmt::Debug for RuntimeBuilder {
@@ -67,6 +68,7 @@ impl RuntimeBuilder {
             clock: Arc::new(SystemClock),
             ids: None,
             types: Vec::new(),
+            spawn: None,
         }
     }
 
@@ -114,7 +116,21 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Checks everything and starts the runtime on threads of its own.
+    /// Starts no threads: everything is a task that `spawn` starts on the thread that calls. It is
+    /// for simulations, where time is paused and one seed must give one history; `spawn` is, say,
+    /// `|task| { tokio::task::spawn_local(task); }` on a [`LocalSet`](tokio::task::LocalSet) of the
+    /// node's own, and to drop that set is to kill the node. A shutdown leaves idle tasks to it.
+    #[must_use]
+    pub fn on_this_thread(
+        mut self,
+        spawn: impl Fn(Pin<Box<dyn Future<Output = ()>>>) + Send + Sync + 'static,
+    ) -> Self {
+        self.spawn = Some(Arc::new(spawn));
+        self
+    }
+
+    /// Checks everything and starts the runtime, on threads of its own unless
+    /// [`Self::on_this_thread`] says otherwise.
     ///
     /// # Errors
     /// [`StartError`]: what is registered or set contradicts itself; nothing was started.

@@ -45,11 +45,12 @@ impl<A: Aggregate> AggregateActor<A> {
             Work::Command(_) | Work::Read(_) => None,
         };
         let probe = self.kind.node.shared && !pending.fresh;
+        let decided_on = (settled.version, settled.position);
         if key.is_none() && !probe {
-            pending.answer_nothing_stored(settled, outcome);
+            pending.answer_nothing_stored(settled, decided_on, outcome);
             return;
         }
-        let (version, loads) = (settled.version, self.loads);
+        let loads = self.loads;
         let store = Arc::clone(&self.kind.node.store);
         let confirm = confirm(store, self.stream.clone(), key, probe)
             .into_actor(self)
@@ -59,9 +60,11 @@ impl<A: Aggregate> AggregateActor<A> {
                     pending.answer_earlier(*earlier);
                 }
                 Ok(Confirmed::At(current)) => {
-                    let newest = actor.is_newest(current, version, loads);
+                    let newest = actor.is_newest(current, decided_on.0, loads);
                     match &actor.settled {
-                        Some(settled) if newest => pending.answer_nothing_stored(settled, outcome),
+                        Some(settled) if newest => {
+                            pending.answer_nothing_stored(settled, decided_on, outcome);
+                        }
                         _ => actor.decide_later(pending, ctx),
                     }
                 }

@@ -46,6 +46,9 @@ pub(super) struct Node {
     pub(super) settings: RuntimeSettings,
     /// Whether others write to the store: then nothing is answered from memory alone.
     pub(super) shared: bool,
+    /// Whether the node has threads of its own; where it has none, time stands still while
+    /// anything runs.
+    pub(super) on_threads: bool,
     pub(super) live: AtomicUsize,
     pub(super) passivation: Passivation,
     pub(super) meter: Arc<NodeMeter>,
@@ -67,6 +70,7 @@ pub(super) struct NodeParts {
     pub(super) settings: RuntimeSettings,
     pub(super) meter: Arc<NodeMeter>,
     pub(super) shared: bool,
+    pub(super) on_threads: bool,
 }
 
 impl Node {
@@ -82,6 +86,7 @@ impl Node {
             load: NodeLoad::new(parts.settings.max_in_flight),
             settings: parts.settings,
             shared: parts.shared,
+            on_threads: parts.on_threads,
             live: AtomicUsize::new(0),
             passivation: Passivation::default(),
             meter: parts.meter,
@@ -171,7 +176,7 @@ impl<A: Aggregate> Kind<A> {
         });
     }
 
-    /// The ids of the live aggregates that have been idle for `idle`.
+    /// The ids of the live aggregates that have been idle for `idle`, the longest idle first.
     pub(super) fn idle_for(&self, idle: Duration) -> Vec<AggregateId> {
         let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let now_ms = self.node.now_ms();
@@ -179,6 +184,11 @@ impl<A: Aggregate> Kind<A> {
             let slot = &entry.slot;
             slot.is_idle() && now_ms.saturating_sub(slot.last_used_ms()) >= idle_ms
         });
-        idle.map(|entry| entry.key().clone()).collect()
+        let mut idle: Vec<_> = idle
+            .map(|entry| (entry.slot.last_used_tick(), entry.key().clone()))
+            .collect();
+        // The map has no order of its own, and a simulation must find them in the same each time.
+        idle.sort_unstable_by_key(|(tick, _)| *tick);
+        idle.into_iter().map(|(_, id)| id).collect()
     }
 }

@@ -11,6 +11,7 @@
 mod actix_facts;
 mod actor;
 mod ask;
+mod audit;
 mod builder;
 mod command;
 mod confirm;
@@ -128,13 +129,21 @@ impl Runtime {
             settings,
             meter,
             shared: builder.writers == Some(Writers::Shared),
+            on_threads: builder.spawn.is_none(),
         });
-        let system = System::start(
-            arbiters,
-            vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)],
-        )
-        .await
-        .map_err(StartError::Thread)?;
+        let system = if let Some(spawn) = builder.spawn {
+            System::here(
+                spawn,
+                vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)],
+            )
+        } else {
+            System::start(
+                arbiters,
+                vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)],
+            )
+            .await
+            .map_err(StartError::Thread)?
+        };
         let mut types = HashMap::new();
         let mut sleepers = Vec::new();
         for registration in builder.types {

@@ -41,6 +41,17 @@ impl Return {
     }
 }
 
+/// Lets whatever is ready run, once.
+pub(super) async fn let_others_run(on_threads: bool) {
+    if on_threads {
+        std::thread::yield_now();
+        tokio::task::yield_now().await;
+    } else {
+        // Time that is paused goes on only when nothing is ready: to yield would wait for ever.
+        tokio::time::sleep(LONGEST_GRACE).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -94,6 +94,7 @@ impl Passivation {
             idle.select_nth_unstable_by_key(wanted - 1, |(tick, _, _)| *tick);
             idle.truncate(wanted);
         }
+        idle.sort_unstable_by_key(|(tick, _, _)| *tick);
         for (_, kind, id) in idle {
             self.asked.fetch_add(1, Ordering::SeqCst);
             let asked = Asked(Arc::clone(&self.asked));

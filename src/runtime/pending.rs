@@ -8,7 +8,7 @@ use super::{
     load::Ticket,
 };
 use crate::{
-    domain::{Aggregate, EventId, Position},
+    domain::{Aggregate, EventId, Position, Version},
     store::Commit,
 };
 
@@ -73,10 +73,12 @@ impl<A: Aggregate> Pending<A> {
         self.work.fail(self.ticket, error);
     }
 
-    /// Answers from the state that all before it led to.
+    /// Answers a read from the settled state, and a command with where the state stood that it was
+    /// decided on: its reply is of that one, though other commands may be settled meanwhile.
     pub(super) fn answer_nothing_stored(
         self,
         settled: &Folded<A>,
+        decided_on: (Version, Position),
         outcome: Result<(), CommandError>,
     ) {
         let ask = match self.work {
@@ -90,9 +92,10 @@ impl<A: Aggregate> Pending<A> {
         };
         drop(self.ticket);
         let correlation_id = ask.meta().correlation_id;
+        let (version, position) = decided_on;
         ask.answer(outcome.map(|()| Settled {
-            version: settled.version,
-            position: settled.position,
+            version,
+            position,
             correlation_id,
             events: Vec::new(),
             created: false,

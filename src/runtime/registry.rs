@@ -13,13 +13,13 @@ use std::{
 };
 
 use actix::{Actor, AsyncContext as _, Context, Handler, MessageResult};
-use actix_rt::ArbiterHandle;
 
 use super::{
     actor::{AggregateActor, Passivate},
     kind::{Kind, Live},
     load::Slot,
     meters::Cause,
+    system::Place,
 };
 use crate::domain::{Aggregate, AggregateId};
 
@@ -32,21 +32,21 @@ pub(super) struct Registry<A: Aggregate> {
 /// The threads that actors live on, in turn.
 #[derive(Debug)]
 pub(super) struct Arbiters {
-    handles: Vec<ArbiterHandle>,
+    places: Vec<Place>,
     next: AtomicUsize,
 }
 
 impl Arbiters {
-    pub(super) fn new(handles: Vec<ArbiterHandle>) -> Arc<Self> {
+    pub(super) fn new(places: Vec<Place>) -> Arc<Self> {
         Arc::new(Self {
-            handles,
+            places,
             next: AtomicUsize::new(0),
         })
     }
 
-    fn next(&self) -> &ArbiterHandle {
-        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len();
-        &self.handles[index]
+    fn next(&self) -> &Place {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.places.len();
+        &self.places[index]
     }
 }
 
@@ -119,10 +119,9 @@ impl<A: Aggregate> Registry<A> {
         let kind = Arc::clone(&self.kind);
         let stream = kind.stream(&id);
         let actors_slot = Arc::clone(&slot);
-        // A thread that has ended leaves the address closed, and the handle says so.
-        let _ = self.arbiters.next().spawn_fn(move || {
+        self.arbiters.next().spawn(move || {
             let actor = AggregateActor::new(kind, stream, actors_slot);
-            actix_rt::spawn(Context::with_receiver(receiver).into_future(actor));
+            Context::with_receiver(receiver).into_future(actor)
         });
         let live = Arc::new(Live { actor, slot });
         self.kind.live.insert(id, Arc::clone(&live));

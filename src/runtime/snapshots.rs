@@ -3,7 +3,7 @@
 //! A snapshot that is not written costs time at the next recovery and nothing else, so a full
 //! queue or a failing store is a warning.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::{
     mpsc::{Receiver, Sender, channel},
@@ -78,7 +78,7 @@ pub(super) fn snapshots(
 async fn run(store: Arc<dyn EventStore>, mut waiting: Receiver<Message>, meter: Arc<NodeMeter>) {
     let mut messages = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut messages, MAX_BATCH).await > 0 {
-        let mut by_keep: HashMap<SnapshotRetention, Vec<StoredSnapshot>> = HashMap::new();
+        let mut by_keep: BTreeMap<SnapshotRetention, Vec<StoredSnapshot>> = BTreeMap::new();
         let mut flushed = Vec::new();
         for message in messages.drain(..) {
             match message {

@@ -1,13 +1,14 @@
 //! The runtime's own threads: it works the same in an actix service, under plain tokio, or in a test.
 //!
 //! One thread carries the actix system with the journal, the loader and the snapshots; one the
-//! registries; as many as there are cores the aggregates.
+//! registries; as many as there are cores the aggregates. A simulation has none of them: there
+//! everything is a task of the thread it runs on.
 
-use std::{io, sync::Arc, thread};
+use std::{io, pin::Pin, sync::Arc, thread};
 
 use actix::{Addr, Context};
 use actix_rt::{Arbiter, ArbiterHandle};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use tokio::sync::oneshot;
 
 use super::{
@@ -16,10 +17,49 @@ use super::{
 };
 use crate::domain::Aggregate;
 
+/// Starts a task of a runtime that has no threads of its own.
+pub(super) type Spawn = Arc<dyn Fn(Pin<Box<dyn Future<Output = ()>>>) + Send + Sync>;
+
+/// Where actors live.
+#[derive(Clone)]
+pub(super) enum Place {
+    /// A thread of the runtime's own.
+    Thread(ArbiterHandle),
+    /// The thread that the runtime was started on.
+    Here(Spawn),
+}
+
+impl Place {
+    /// Starts a task there.
+    pub(super) fn spawn<F: Future<Output = ()> + 'static>(
+        &self,
+        task: impl FnOnce() -> F + Send + 'static,
+    ) {
+        match self {
+            // A thread that has ended leaves an actor's address closed, and the handles say so.
+            Self::Thread(arbiter) => {
+                let _ = arbiter.spawn_fn(move || {
+                    actix_rt::spawn(task());
+                });
+            }
+            Self::Here(spawn) => spawn(Box::pin(task())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Thread(_) => "Thread",
+            Self::Here(_) => "Here",
+        })
+    }
+}
+
 /// The threads of one runtime. They end when it is stopped or dropped.
 #[derive(Debug)]
 pub(super) struct System {
-    registries: ArbiterHandle,
+    registries: Place,
     arbiters: Arc<Arbiters>,
     /// Dropped or used, it ends the system.
     stop: Option<oneshot::Sender<()>>,
@@ -41,11 +81,22 @@ impl System {
             .await
             .map_err(|_| io::Error::other("the runtime's thread ended at its start"))??;
         Ok(Self {
-            registries,
-            arbiters: Arbiters::new(handles),
+            registries: Place::Thread(registries),
+            arbiters: Arbiters::new(handles.into_iter().map(Place::Thread).collect()),
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// Starts `tasks` on this thread, and all that comes later with them.
+    pub(super) fn here(spawn: Spawn, tasks: Vec<LocalBoxFuture<'static, ()>>) -> Self {
+        tasks.into_iter().for_each(&*spawn);
+        Self {
+            registries: Place::Here(Arc::clone(&spawn)),
+            arbiters: Arbiters::new(vec![Place::Here(spawn)]),
+            stop: None,
+            thread: None,
+        }
     }
 
     /// Starts the registry of an aggregate type.
@@ -56,14 +107,12 @@ impl System {
         };
         // Its queue is bounded by the unanswered work, each of which waits for one answer.
         let (sender, receiver) = actix::dev::channel::channel(0);
-        // A thread that has ended leaves the address closed, and the handles say so.
-        let _ = self.registries.spawn_fn(move || {
-            actix_rt::spawn(Context::with_receiver(receiver).into_future(registry));
-        });
+        self.registries
+            .spawn(move || Context::with_receiver(receiver).into_future(registry));
         Addr::new(sender)
     }
 
-    /// Ends all threads, and gives the one to wait for.
+    /// Ends all threads, and gives the one to wait for, if there are any.
     pub(super) fn stop(&mut self) -> Option<thread::JoinHandle<()>> {
         drop(self.stop.take());
         self.thread.take()

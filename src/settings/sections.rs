@@ -22,6 +22,9 @@ pub struct HttpSettings {
     /// The longest request body, in bytes: 1 KiB to 64 MiB, default 1 MiB.
     #[serde(deserialize_with = "number::<_, _, KIB, MAX_BODY>")]
     pub body_limit: usize,
+    /// The most events in a trace: 1 to 100000, default 1000; what is cut off says so.
+    #[serde(deserialize_with = "number::<_, _, 1, 100_000>")]
+    pub trace_limit: u32,
     /// Threads that serve requests: 0 to 1024, default 0, which is one for each core.
     #[serde(deserialize_with = "number::<_, _, 0, 1024>")]
     pub workers: usize,
@@ -44,6 +47,7 @@ impl Default for HttpSettings {
         Self {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             body_limit: 1024 * 1024,
+            trace_limit: 1000,
             workers: 0,
         }
     }

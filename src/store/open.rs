@@ -55,6 +55,25 @@ pub async fn open_to_read(settings: &StoreSettings) -> Result<Arc<dyn EventStore
     connect(settings, sqlite, postgres).await
 }
 
+/// Opens the store beside a server that may have it for itself, to write what is not the log: its
+/// schema must be this program's. Nothing keeps a caller from appending, which that server would
+/// meet as a conflict.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_beside(settings: &StoreSettings) -> Result<Arc<dyn EventStore>, OpenError> {
+    let sqlite = SqliteOptions {
+        migrate: false,
+        exclusive: false,
+        ..sqlite_options(settings)
+    };
+    let postgres = PostgresOptions {
+        migrate: false,
+        ..postgres_options(settings)
+    };
+    connect(settings, sqlite, postgres).await
+}
+
 async fn connect(
     settings: &StoreSettings,
     sqlite: SqliteOptions,

@@ -198,7 +198,7 @@ pub struct StoredSnapshot {
 }
 
 /// Which snapshots of a stream stay when further ones are saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotRetention {
     /// So many of the newest, from which the aggregate is recovered.
     pub newest: u32,

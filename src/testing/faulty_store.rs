@@ -219,9 +219,12 @@ impl FaultyStore {
 }
 
 /// An error that a script can cause.
-trait Injected {
+pub(super) trait Injected: Sized {
     fn unavailable() -> Self;
     fn lost() -> Self;
+    fn contended() -> Self {
+        Self::unavailable()
+    }
 }
 
 impl Injected for AppendError {
@@ -230,6 +233,9 @@ impl Injected for AppendError {
     }
     fn lost() -> Self {
         Self::OutcomeUnknown("a scripted fault".into())
+    }
+    fn contended() -> Self {
+        Self::Contended
     }
 }
 

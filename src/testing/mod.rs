@@ -2,6 +2,7 @@
 //!
 //! [`given`] tests an aggregate without a runtime, [`ManualClock`] tells the time a test wants,
 //! [`FaultyStore`] fails where a script says so, and [`checker`] tells which promises were broken.
+//! [`SimulatedStore`] and [`SimulatedClock`] draw all that may differ from a seed.
 //! Knows `domain` and `store`, nothing else.
 
 pub mod checker;
@@ -9,8 +10,12 @@ mod faulty_store;
 mod gate;
 mod given_when_then;
 mod manual_clock;
+mod simulated_clock;
+mod simulated_store;
 
 pub use faulty_store::{Calls, Fault, FaultyStore, Operation};
 pub use gate::Gate;
 pub use given_when_then::{Given, Outcome, given};
 pub use manual_clock::ManualClock;
+pub use simulated_clock::SimulatedClock;
+pub use simulated_store::{CallKind, SimulatedStore, Trouble};

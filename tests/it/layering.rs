@@ -25,6 +25,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "metrics",
         ],
     ),
+    (
+        "cli",
+        &["runtime", "projection", "store", "domain", "settings"],
+    ),
 ];
 
 /// Single files that may name one module more, each with its reason.
@@ -47,7 +51,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 ];
 
 /// The files of the library's root and of the binary, which may name everything.
-const ROOTS: &[&str] = &["lib", "main", "serve", "migrate", "logging"];
+const ROOTS: &[&str] = &["lib", "main", "serve", "migrate", "history", "logging"];
 
 /// Crates that stay behind a module: the crate, and the beginnings of the paths that may name it.
 const CONFINED: &[(&str, &[&str])] = &[

@@ -120,6 +120,33 @@ async fn a_read_or_a_rejection_sees_what_another_writer_has_stored() {
 }
 
 #[tokio::test]
+async fn an_answer_that_stores_nothing_has_the_version_that_it_was_decided_on() {
+    let node = Setup::shared().start().await;
+    node.add("c", "t-1", None).await.unwrap();
+    let gate = Gate::new();
+    node.store
+        .inject_next(Operation::CurrentVersion, Fault::Hold(gate.clone()));
+
+    let nothing = Add {
+        amount: 0,
+        token: String::new(),
+        limit: None,
+    };
+    let counters = node.counters.clone();
+    let asking = tokio::spawn(async move {
+        let options = CommandOptions::default();
+        counters.execute(&id("c"), nothing, options).await
+    });
+    gate.reached(1).await;
+    node.add("c", "t-2", None).await.unwrap();
+    gate.open();
+    let answer = asking.await.unwrap().unwrap();
+
+    assert_eq!((answer.version.get(), answer.reply), (1, 1));
+    assert_eq!(answer.position.get(), 1);
+}
+
+#[tokio::test]
 async fn who_always_loses_hears_so_after_the_retries_and_left_nothing() {
     let wins = Arc::new(AtomicBool::new(true));
     let events = Arc::new(AtomicU64::new(0));

@@ -1,0 +1,399 @@
+//! Clients: they send what the plan says, write down what they hear, and retry under their keys.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use dormouse::{
+    domain::{Clock as _, CorrelationId, EventId, IdempotencyKey, Position, Version},
+    runtime::{Answer, CommandError, CommandOptions, StateAt, StateError},
+    store::{AppendError, Commit, EventStore as _, NewEvent, Verdict},
+    testing::checker::{Call, Command, Refusal, Seen, Told},
+};
+use serde_json::{json, value::to_raw_value};
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, sleep};
+use ulid::Ulid;
+
+use crate::{
+    plan::{Action, Order, Step, What},
+    tally::{Mark, Rename, Shown, Tally},
+    world::{Finding, SLACK, World, id, stream},
+};
+
+/// A command under a key, with what its client knew when it was made.
+#[derive(Clone)]
+pub(crate) struct Keyed {
+    step: Step,
+    order: Order,
+    known: Version,
+}
+
+/// What a caller heard.
+enum Heard {
+    Done(Version),
+    /// The aggregate said no.
+    Decided,
+    /// Not served, or nobody knows.
+    Nothing,
+}
+
+/// The pause before a retry, and before the next try to find out what became of a command.
+const PAUSE: Duration = Duration::from_millis(40);
+/// A limit that nothing reaches where there are no troubles.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// So often a command is sent where there are no troubles; journals may still be waiting.
+const LAST_TRIES: usize = 20;
+
+struct Client {
+    world: Rc<World>,
+    number: usize,
+    /// The newest version seen of each tally.
+    known: Vec<(&'static str, Version)>,
+    last: Option<Keyed>,
+}
+
+/// Carries out the steps; gives what was sent under a key and has no answer yet.
+pub(crate) async fn run(world: Rc<World>, number: usize, steps: Vec<Step>) -> Vec<Keyed> {
+    let mut client = Client {
+        world,
+        number,
+        known: Vec::new(),
+        last: None,
+    };
+    let mut unsettled = Vec::new();
+    for step in steps {
+        sleep(step.pause).await;
+        unsettled.extend(client.carry_out(step).await);
+    }
+    unsettled
+}
+
+impl Client {
+    fn known(&self, tally: &str) -> Version {
+        let known = self.known.iter().find(|(one, _)| *one == tally);
+        known.map_or(Version::ZERO, |(_, version)| *version)
+    }
+
+    fn learn(&mut self, tally: &'static str, version: Version) {
+        let newest = self.known(tally).max(version);
+        self.known.retain(|(one, _)| *one != tally);
+        self.known.push((tally, newest));
+    }
+
+    async fn carry_out(&mut self, step: Step) -> Option<Keyed> {
+        let tally = step.tally;
+        // Which node it goes to follows from what is sent, so that leaving a step out moves no other.
+        let node = self.number + step.token.len() + usize::from(*step.token.as_bytes().last()?);
+        match step.action.clone() {
+            Action::Read => {
+                if let Some(version) = read(&self.world, node % self.world.plan.nodes, tally).await
+                {
+                    self.learn(tally, version);
+                }
+                None
+            }
+            Action::Foreign(events) => {
+                foreign(&self.world, &step, events).await;
+                None
+            }
+            Action::Again => {
+                let keyed = self.last.clone()?;
+                send(&self.world, node, &keyed).await;
+                None
+            }
+            Action::Command(order) => {
+                let keyed = Keyed {
+                    known: self.known(tally),
+                    step,
+                    order,
+                };
+                self.command(node, keyed).await
+            }
+        }
+    }
+
+    async fn command(&mut self, node: usize, keyed: Keyed) -> Option<Keyed> {
+        let tally = keyed.step.tally;
+        let Some(tries) = keyed.order.tries else {
+            if let Heard::Done(version) = send(&self.world, node, &keyed).await {
+                self.learn(tally, version);
+            }
+            return None;
+        };
+        for number in 0..tries as usize {
+            let heard = if keyed.order.twice {
+                let sent = (
+                    send(&self.world, node + number, &keyed),
+                    send(&self.world, node + number + 1, &keyed),
+                );
+                match tokio::join!(biased; sent.0, sent.1) {
+                    (Heard::Done(version), _) | (_, Heard::Done(version)) => Heard::Done(version),
+                    (Heard::Decided, Heard::Decided) => Heard::Decided,
+                    _ => Heard::Nothing,
+                }
+            } else {
+                send(&self.world, node + number, &keyed).await
+            };
+            match heard {
+                Heard::Done(version) => {
+                    self.learn(tally, version);
+                    self.last = Some(keyed);
+                    return None;
+                }
+                // Another try may be under way still, so it is asked again at the end.
+                Heard::Decided => return Some(keyed),
+                Heard::Nothing => sleep(PAUSE).await,
+            }
+        }
+        Some(keyed)
+    }
+}
+
+/// Sends a command once, and writes down what is heard.
+async fn send(world: &World, node: usize, keyed: &Keyed) -> Heard {
+    let Keyed { step, order, known } = keyed;
+    let node = node % world.plan.nodes;
+    let token = step.token.clone();
+    let key = order
+        .tries
+        .map(|_| IdempotencyKey::parse(&token).expect("a key"));
+    let command = Command {
+        token: token.as_str().into(),
+        key: key.clone(),
+        events: Some(match order.what {
+            What::Mark { events, .. } => events,
+            What::Rename(_) => 1,
+        }),
+    };
+    let options = CommandOptions {
+        key,
+        expected: order.expected.expected(*known),
+        timeout: order.timeout,
+        ..CommandOptions::default()
+    };
+    let call = world.history.borrow_mut().sent(stream(step.tally), command);
+    world.note(&format!(
+        "{call:?} {token} to {} on node {node}: {order:?}",
+        step.tally
+    ));
+    let Some(node) = world.node(node) else {
+        return heard(world, call, &token, Some(Err(CommandError::ShuttingDown)));
+    };
+    let began = Instant::now();
+    let tally = id(step.tally);
+    let answer = match &order.what {
+        What::Mark { events, limit } => {
+            let mark = Mark {
+                token: token.clone(),
+                events: *events,
+                limit: *limit,
+            };
+            node.execute(tally, mark, options).await
+        }
+        What::Rename(name) => {
+            let rename = Rename {
+                token: token.clone(),
+                name: name.map(str::to_owned),
+            };
+            node.execute(tally, rename, options).await
+        }
+    };
+    if began.elapsed() > order.timeout + SLACK {
+        let text = format!("{token} was answered after {:?}", began.elapsed());
+        world.find(Finding::new("Hung", text));
+    }
+    heard(world, call, &token, answer)
+}
+
+fn heard(
+    world: &World,
+    call: Call,
+    token: &str,
+    answer: Option<Result<Answer<Shown>, CommandError>>,
+) -> Heard {
+    let told = match &answer {
+        None => "the connection broke".to_owned(),
+        Some(Ok(answer)) => format!(
+            "version {} position {} of {} events, replayed: {}",
+            answer.version,
+            answer.position,
+            answer.events.len(),
+            answer.replayed
+        ),
+        Some(Err(error)) => format!("{error:?}"),
+    };
+    world.note(&format!("{call:?} {token} hears: {told}"));
+    let mut history = world.history.borrow_mut();
+    match answer {
+        Some(Ok(answer)) => {
+            let version = answer.version;
+            history.answered(call, told_of(answer));
+            return Heard::Done(version);
+        }
+        Some(Err(CommandError::Rejected { message, .. })) => {
+            let shown: Shown = serde_json::from_str(&message).expect("a state");
+            history.refused(
+                call,
+                Refusal::Decided(Some(seen(shown.version, shown.state))),
+            );
+            return Heard::Decided;
+        }
+        Some(Err(CommandError::VersionMismatch { current })) => {
+            let seen = Seen {
+                version: current,
+                state: None,
+            };
+            history.refused(call, Refusal::Decided(Some(seen)));
+            return Heard::Decided;
+        }
+        Some(Err(CommandError::ClaimTaken(_))) => {
+            history.refused(call, Refusal::Decided(None));
+            return Heard::Decided;
+        }
+        None | Some(Err(CommandError::OutcomeUnknown)) => history.unknown(call),
+        Some(Err(
+            CommandError::WriteConflict
+            | CommandError::Overloaded { .. }
+            | CommandError::ShuttingDown
+            | CommandError::StoreUnavailable
+            | CommandError::TimedOutUnhandled,
+        )) => history.refused(call, Refusal::NotServed),
+        Some(Err(error)) => {
+            history.refused(call, Refusal::NotServed);
+            let text = format!("{token} heard {error:?}");
+            world.find(Finding::new("Unexpected", text));
+        }
+    }
+    Heard::Nothing
+}
+
+fn told_of(answer: Answer<Shown>) -> Told<Tally> {
+    let events = u32::try_from(answer.events.len()).expect("few events");
+    Told {
+        seen: seen(answer.version, answer.reply.state),
+        position: Some(answer.position),
+        events,
+        ids: answer.events.iter().map(|event| event.id).collect(),
+        replayed: answer.replayed,
+    }
+}
+
+fn seen(version: Version, state: Tally) -> Seen<Tally> {
+    Seen {
+        version,
+        state: Some(state),
+    }
+}
+
+/// Reads on a node, and gives the version shown.
+async fn read(world: &World, node: usize, tally: &str) -> Option<Version> {
+    let call = world.history.borrow_mut().read_sent(stream(tally));
+    world.note(&format!("{call:?} reads {tally} on node {node}"));
+    let state: Option<Result<Option<StateAt<Tally>>, StateError>> = match world.node(node) {
+        Some(node) => node.state(id(tally)).await,
+        None => None,
+    };
+    let mut history = world.history.borrow_mut();
+    let Some(Ok(state)) = state else {
+        world.note(&format!("{call:?} hears nothing: {state:?}"));
+        history.read_failed(call);
+        return None;
+    };
+    let version = state.as_ref().map_or(Version::ZERO, |state| state.version);
+    world.note(&format!("{call:?} is shown version {version}"));
+    let state = state.map(|state| state.state).unwrap_or_default();
+    history.read_answered(call, seen(version, state));
+    Some(version)
+}
+
+/// Appends as a program does that is no dormouse.
+async fn foreign(world: &World, step: &Step, events: u32) {
+    let store = world.store.session(u64::MAX);
+    let token = step.token.as_str();
+    let command = Command {
+        token: token.into(),
+        key: None,
+        events: Some(events),
+    };
+    let call = world.history.borrow_mut().sent(stream(step.tally), command);
+    let Ok(expected) = store.current_version(&stream(step.tally)).await else {
+        world.history.borrow_mut().refused(call, Refusal::NotServed);
+        return;
+    };
+    let commit = foreign_commit(world, step, expected, events);
+    let ids: Vec<EventId> = commit.events.iter().map(|event| event.id).collect();
+    let after = commit.version_after();
+    let verdict = store.append(Arc::from([commit])).await;
+    world.note(&format!("{call:?} {token} hears: {verdict:?}"));
+    let mut history = world.history.borrow_mut();
+    match verdict.map(|verdicts| verdicts.into_iter().next()) {
+        Ok(Some(Verdict::Committed { first_position })) => {
+            let told = Told {
+                seen: Seen {
+                    version: after,
+                    state: None,
+                },
+                position: Some(Position::new(first_position.get() + u64::from(events) - 1)),
+                events,
+                ids,
+                replayed: false,
+            };
+            history.answered(call, told);
+        }
+        Err(AppendError::OutcomeUnknown(_)) => history.unknown(call),
+        Ok(_) | Err(_) => history.refused(call, Refusal::NotServed),
+    }
+}
+
+fn foreign_commit(world: &World, step: &Step, expected: Version, events: u32) -> Commit {
+    // An id of its own for each event, the same for the same plan.
+    let id = |number: u32| {
+        let hash = Sha256::digest(format!("{} {number}", step.token));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        Ulid::from_bytes(bytes)
+    };
+    let data = to_raw_value(&json!({ "token": step.token })).expect("JSON");
+    let new_event = |number| NewEvent {
+        id: EventId(id(number)),
+        event_type: "TallyMarkedEvent".into(),
+        schema_version: 1,
+        data: data.clone(),
+    };
+    Commit {
+        stream: stream(step.tally),
+        expected,
+        events: (0..events).map(new_event).collect(),
+        occurred_at: world.clock.now(),
+        created_by: None,
+        correlation_id: CorrelationId(id(events)),
+        causation_id: None,
+        frees: Vec::new(),
+        takes: Vec::new(),
+        receipt: None,
+    }
+}
+
+/// Sends a command under its key until it is known what became of it.
+pub(crate) async fn find_out(world: &World, mut keyed: Keyed) {
+    keyed.order.timeout = PATIENCE;
+    for number in 0..LAST_TRIES {
+        match send(world, number, &keyed).await {
+            Heard::Done(_) | Heard::Decided => return,
+            Heard::Nothing => sleep(PAUSE).await,
+        }
+    }
+    let text = format!("{} is not answered though all is well", keyed.step.token);
+    world.find(Finding::new("NotRecovered", text));
+}
+
+/// Reads until there is an answer.
+pub(crate) async fn read_at_last(world: &World, node: usize, tally: &str) {
+    for _ in 0..LAST_TRIES {
+        if read(world, node, tally).await.is_some() {
+            return;
+        }
+        sleep(PAUSE).await;
+    }
+    let text = format!("{tally} cannot be read on node {node} though all is well");
+    world.find(Finding::new("NotRecovered", text));
+}

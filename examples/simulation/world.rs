@@ -1,0 +1,308 @@
+//! One simulation: nodes, clients and disturbances over one store, and what came of it.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::DateTime;
+use dormouse::{
+    domain::{AggregateId, AggregateType, StreamId},
+    store::{EventStore, memory::MemoryStore},
+    testing::{
+        SimulatedClock, SimulatedStore,
+        checker::{Evidence, History, StoredLog, check},
+    },
+};
+use tokio::{
+    task::LocalSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    client,
+    node::{Node, NodeSetup},
+    plan::{Blow, Disturbance, LONGEST, Plan},
+    stutter::Scheduler,
+    tally::{Tally, TallyEvent, fold},
+    wrong::{Liar, Lie},
+};
+
+/// What a simulation showed.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Everything that happened, in order: the same for the same plan.
+    pub(crate) trace: Vec<String>,
+    /// What is wrong.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) acknowledged: usize,
+    pub(crate) events: usize,
+}
+
+/// Something that must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// Its kind, by which two findings are told to be the same.
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl Finding {
+    pub(crate) fn new(name: &str, text: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            text: text.into(),
+        }
+    }
+}
+
+/// What everything in a simulation shares.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) store: SimulatedStore,
+    pub(crate) clock: SimulatedClock,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) history: RefCell<History<Tally>>,
+    nodes: RefCell<Vec<Option<Rc<Node>>>>,
+    trace: Arc<Mutex<Vec<String>>>,
+    began: Instant,
+    findings: RefCell<Vec<Finding>>,
+    started: Cell<u64>,
+}
+
+/// Runs a plan on this thread, in a time of its own.
+pub(crate) fn run(plan: &Plan, lie: Option<Lie>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime on this thread");
+    let world = LocalSet::new();
+    world.block_on(&runtime, simulate(plan.clone(), lie))
+}
+
+async fn simulate(plan: Plan, lie: Option<Lie>) -> Outcome {
+    let memory = MemoryStore::new();
+    let inner = match lie {
+        Some(lie) => Liar::over(memory.clone(), lie),
+        None => Arc::new(memory.clone()),
+    };
+    let world = World::new(plan, inner);
+    for node in 0..world.plan.nodes {
+        world.start(node).await;
+    }
+    let clients = world.plan.clients.iter().cloned().enumerate();
+    let clients: Vec<_> = clients
+        .map(|(client, steps)| {
+            let world = Rc::clone(&world);
+            tokio::task::spawn_local(client::run(world, client, steps))
+        })
+        .collect();
+    let disturbances: Vec<_> = world
+        .plan
+        .disturbances
+        .iter()
+        .map(|disturbance| tokio::task::spawn_local(Rc::clone(&world).disturb(*disturbance)))
+        .collect();
+    let mut unsettled = Vec::new();
+    for client in clients {
+        unsettled.extend(client.await.expect("a client does not panic"));
+    }
+    for disturbance in disturbances {
+        disturbance.await.expect("a disturbance does not panic");
+    }
+    world.settle_down(unsettled).await;
+    world.judge(&memory).await
+}
+
+impl World {
+    fn new(plan: Plan, inner: Arc<dyn EventStore>) -> Rc<Self> {
+        let trace: Arc<Mutex<Vec<String>>> = Arc::default();
+        let began = Instant::now();
+        let told = Arc::clone(&trace);
+        let note = move |line: String| add(&told, began, &line);
+        let store = SimulatedStore::new(inner, plan.seed, 0..=plan.latency_ms, note);
+        for (kind, number, trouble) in &plan.troubles {
+            store.script(*kind, *number, *trouble);
+        }
+        // The start of 2026.
+        let start = DateTime::from_timestamp(1_767_225_600, 0).expect("a time");
+        Rc::new(Self {
+            scheduler: Scheduler::new(plan.seed, plan.stutter),
+            nodes: RefCell::new((0..plan.nodes).map(|_| None).collect()),
+            plan,
+            store,
+            clock: SimulatedClock::new(start),
+            history: RefCell::default(),
+            trace,
+            began,
+            findings: RefCell::default(),
+            started: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn note(&self, line: &str) {
+        add(&self.trace, self.began, line);
+    }
+
+    pub(crate) fn find(&self, finding: Finding) {
+        self.note(&format!("FOUND {}: {}", finding.name, finding.text));
+        self.findings.borrow_mut().push(finding);
+    }
+
+    /// The node, if it is up.
+    pub(crate) fn node(&self, node: usize) -> Option<Rc<Node>> {
+        self.nodes.borrow()[node].clone()
+    }
+
+    async fn start(&self, number: usize) {
+        if !self.plan.shared {
+            // Whoever has a store for itself waits until the last one's writes are over.
+            self.store.until_quiet().await;
+        }
+        let session = self.started.get() + 1;
+        self.started.set(session);
+        self.note(&format!("node {number} starts as session {session}"));
+        let node = Node::start(NodeSetup {
+            session,
+            seed: self.plan.seed,
+            store: self.store.session(session),
+            clock: self.clock.of_another_machine(),
+            settings: self.plan.settings.clone(),
+            scheduler: self.scheduler.clone(),
+        })
+        .await;
+        self.nodes.borrow_mut()[number] = Some(Rc::new(node));
+    }
+
+    async fn disturb(self: Rc<Self>, disturbance: Disturbance) {
+        sleep_until(self.began + disturbance.at).await;
+        let Some(node) = self.node(disturbance.node) else {
+            return;
+        };
+        let number = disturbance.node;
+        let (down, lose) = match disturbance.what {
+            Blow::Jump { milliseconds } => {
+                self.note(&format!("clock of node {number} jumps {milliseconds} ms"));
+                node.clock.jump(milliseconds);
+                return;
+            }
+            Blow::Shutdown { down } => {
+                self.note(&format!("node {number} is asked to end"));
+                let began = Instant::now();
+                let ended = node.shutdown().await;
+                self.note(&format!("node {number} ends: {ended:?}"));
+                if began.elapsed() > self.plan.settings.runtime.shutdown_timeout + SLACK {
+                    let text = format!("node {number} took {:?} to end", began.elapsed());
+                    self.find(Finding::new("Hung", text));
+                }
+                (down, false)
+            }
+            Blow::Kill { lose, down } => (down, lose),
+        };
+        let still_there = self.node(number).is_some_and(|now| Rc::ptr_eq(&now, &node));
+        if !still_there {
+            return;
+        }
+        self.note(&format!("node {number} is killed"));
+        self.nodes.borrow_mut()[number] = None;
+        self.store.sever(node.session, lose);
+        node.kill();
+        sleep(down).await;
+        if self.node(number).is_none() {
+            self.start(number).await;
+        }
+    }
+
+    /// The troubles end, and everybody finds out what became of what they sent.
+    async fn settle_down(self: &Rc<Self>, unsettled: Vec<client::Keyed>) {
+        self.store.calm();
+        self.note("the troubles end");
+        self.store.until_quiet().await;
+        // The last answers that are late come, too, and give their places back.
+        sleep(LONGEST).await;
+        for keyed in unsettled {
+            client::find_out(self, keyed).await;
+        }
+        for tally in ["a", "b", "c", "d"] {
+            for node in 0..self.plan.nodes {
+                client::read_at_last(self, node, tally).await;
+            }
+        }
+        self.store.until_quiet().await;
+        for panic in self.scheduler.panics() {
+            self.find(Finding::new("Panicked", panic));
+        }
+    }
+
+    async fn judge(&self, memory: &MemoryStore) -> Outcome {
+        let history = self.history.borrow().clone();
+        let log = StoredLog::read(memory, |event| Some(TallyEvent::token(event).into())).await;
+        let log = log.expect("memory can be read");
+        let log = log.with_receipts(memory, &history).await;
+        let log = log.expect("memory can be read");
+        let evidence = Evidence {
+            history: &history,
+            log: &log,
+            subscribers: &[],
+            rows: None,
+        };
+        for violation in check(&evidence, fold) {
+            let debug = format!("{violation:?}");
+            let name = debug.split([' ', '{', '(']).next().unwrap_or_default();
+            self.find(Finding::new(name, violation.to_string()));
+        }
+        for finding in names_held_twice(&log) {
+            self.find(finding);
+        }
+        let trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        Outcome {
+            trace: trace.clone(),
+            findings: self.findings.borrow().clone(),
+            acknowledged: history.acknowledged(),
+            events: log.events().len(),
+        }
+    }
+}
+
+/// How much longer than its limit anything may take, in a time where nothing else takes any.
+pub(crate) const SLACK: Duration = Duration::from_millis(5);
+
+fn add(trace: &Mutex<Vec<String>>, began: Instant, line: &str) {
+    let mut trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
+    trace.push(format!("{:>7} {line}", began.elapsed().as_millis()));
+}
+
+/// No two tallies hold one name at the same position of the log.
+fn names_held_twice(log: &StoredLog) -> Vec<Finding> {
+    let mut held: Vec<(StreamId, Tally)> = Vec::new();
+    let mut found = Vec::new();
+    for event in log.events() {
+        let index = held.iter().position(|(stream, _)| *stream == event.stream);
+        let index = index.unwrap_or_else(|| {
+            held.push((event.stream.clone(), Tally::default()));
+            held.len() - 1
+        });
+        fold(&mut held[index].1, event);
+        let name = held[index].1.name.clone();
+        let holders = held.iter().filter(|(_, state)| state.name == name);
+        if name.is_some() && holders.count() > 1 {
+            let text = format!("{name:?} at position {}", event.position);
+            found.push(Finding::new("ClaimHeldTwice", text));
+        }
+    }
+    found
+}
+
+pub(crate) fn stream(tally: &str) -> StreamId {
+    StreamId {
+        aggregate_type: AggregateType::parse("Tally").expect("a type"),
+        aggregate_id: id(tally),
+    }
+}
+
+pub(crate) fn id(tally: &str) -> AggregateId {
+    AggregateId::parse(tally).expect("an id")
+}

@@ -1,0 +1,96 @@
+//! Why a command of the shell failed.
+
+use crate::{
+    domain::{AggregateId, Position, Version},
+    projection::{self, RebuildError, SubscriptionError},
+    runtime::{StartError, StateError},
+    store::{OpenError, ReadError, models::ModelError},
+};
+
+/// Why a command failed; its text is for whoever typed it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The settings name a store that lives in a process.
+    #[error(
+        "memory:// holds nothing that another process could read; name a database in store.url"
+    )]
+    NothingToRead,
+    /// The store cannot be opened.
+    #[error("the store cannot be opened")]
+    Open(#[from] OpenError),
+    /// The registered aggregates and the settings contradict each other.
+    #[error("the aggregates cannot be read")]
+    Start(#[from] StartError),
+    /// The store cannot be read.
+    #[error("the store cannot be read")]
+    Read(#[from] ReadError),
+    /// A subscription ended.
+    #[error("the log cannot be followed")]
+    Follow(#[from] SubscriptionError),
+    /// An aggregate cannot be recovered.
+    #[error("the aggregate cannot be read")]
+    State(#[from] StateError),
+    /// There is no such aggregate.
+    #[error("{aggregate_type}/{id} has no events{when}")]
+    NotFound {
+        /// Its type.
+        aggregate_type: String,
+        /// Its id.
+        id: AggregateId,
+        /// As of when, where that was asked.
+        when: String,
+    },
+    /// The type of the aggregate is not registered.
+    #[error("there is no aggregate type {wanted}; there are: {known}")]
+    UnknownType {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
+    /// The end of a range lies before its beginning.
+    #[error("--to {to} lies before --from {from}")]
+    Backwards {
+        /// The beginning.
+        from: Version,
+        /// The end.
+        to: Version,
+    },
+    /// The read models cannot be reached.
+    #[error("the read models cannot be reached")]
+    Models(#[from] ModelError),
+    /// The projections cannot be opened.
+    #[error("the projections cannot be opened")]
+    Projections(#[from] projection::StartError),
+    /// A rebuild was not begun.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// The generation that was waited for is not there any more.
+    #[error("the new generation of {0} is gone: another has taken its place")]
+    RebuildGone(String),
+    /// The generation that was waited for stands still.
+    #[error("{name} stopped before position {position}: {error}")]
+    RebuildStopped {
+        /// The projection.
+        name: String,
+        /// Before which position.
+        position: Position,
+        /// Why.
+        error: String,
+    },
+    /// The projection did not stop at an event.
+    #[error("the projection {0} stands still before no event")]
+    NotStopped(String),
+    /// Stdout cannot be written.
+    #[error("the output cannot be written")]
+    Output(#[from] std::io::Error),
+}
+
+impl CliError {
+    /// Whether what was asked for is not there, though all went well.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+}
