@@ -131,8 +131,8 @@ async fn neither_a_snapshot_nor_another_node_lets_the_time_go_back() {
     };
     let add = async |runtime: &Runtime, token: &str| {
         let counters = runtime.aggregates::<Counter>().unwrap();
-        let add = Add::one(token);
-        let added = counters.execute(&id("c"), add, CommandOptions::default());
+        let (c, add) = (id("c"), Add::one(token));
+        let added = counters.execute(&c, add, CommandOptions::default());
         added.await.unwrap();
     };
     let one = start(&ahead).await;
@@ -155,7 +155,8 @@ async fn neither_a_snapshot_nor_another_node_lets_the_time_go_back() {
         .iter()
         .map(|event| (event.occurred_at - first).num_seconds());
     assert_eq!(seconds.collect::<Vec<_>>(), [0, 0, 0, 7, 7]);
-    let snapshot = store.snapshot_at(&stream("c"), &Counter::fingerprint(), Version::new(2));
+    let (c, fits) = (stream("c"), Counter::fingerprint());
+    let snapshot = store.snapshot_at(&c, &fits, Version::new(2));
     assert_eq!(snapshot.await.unwrap().unwrap().occurred_at, first);
 }
 
