@@ -32,6 +32,7 @@ mod past;
 mod pending;
 mod prepare;
 mod registry;
+mod schema;
 mod settle;
 mod snapshots;
 mod steps;
@@ -53,6 +54,7 @@ pub use handle::{Aggregates, HistoryEvent, StateAt};
 pub use named::StateView;
 pub use past::At;
 pub use prepare::PrepareContext;
+pub use schema::{EventDescription, Schema, TypeDescription};
 pub use steps::{Step, Steps};
 pub use view::{JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeView};
 
@@ -174,6 +176,13 @@ impl Runtime {
     /// The names of the registered aggregate types.
     pub fn types(&self) -> impl Iterator<Item = &'static str> {
         self.inner.types.keys().copied()
+    }
+
+    /// What the registered aggregate types are, by name.
+    #[must_use]
+    pub fn descriptions(&self) -> Vec<&TypeDescription> {
+        let types = self.named_types().into_iter();
+        types.map(NamedAggregates::description).collect()
     }
 
     fn named(&self, aggregate_type: &str) -> Option<&Arc<dyn NamedAggregates>> {
