@@ -15,6 +15,7 @@ mod openapi;
 mod problems;
 mod raw;
 mod reads;
+mod replay;
 mod roles;
 mod runtime;
 mod secrets;
