@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one test command: format, lints, docs and every test.
+# The one test command: format, lints, docs, every test, and generated requests to the real server.
 #
 # The tests start PostgreSQL clusters of their own, so its server binaries must be here; on Debian
 # and its relatives they are installed when they are missing, and so is a C compiler.
@@ -39,10 +39,12 @@ install_what_is_missing() {
     local packages=()
     has_postgres || packages+=(postgresql)
     command -v cc >/dev/null || packages+=(build-essential)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     [[ ${#packages[@]} -eq 0 ]] && return 0
     if ! command -v apt-get >/dev/null; then
         has_postgres || say "missing: PostgreSQL's server binaries (initdb and postgres), in PATH or by pg_config --bindir"
         command -v cc >/dev/null || say "missing: a C compiler, as cc in PATH"
+        python3 -c 'import ensurepip, venv' 2>/dev/null || say "missing: python3 with its venv module"
         exit 1
     fi
     say "installing: ${packages[*]}"
@@ -65,3 +67,4 @@ cargo test --locked --all-targets
 cargo test --locked --doc
 # Another ten thousand seeds of the simulation; a seed that finds something tells how to replay it.
 cargo run --locked --example simulation -- --from 10000 --seeds 10000
+scripts/schemathesis.sh

@@ -100,7 +100,7 @@ impl Code {
     }
 
     /// Whether it passes by itself, so that a client should come back.
-    const fn passes(self) -> bool {
+    pub(super) const fn passes(self) -> bool {
         matches!(self, Self::Overloaded | Self::StoreUnavailable)
     }
 }

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Dat
 use serde_json::{Map, Value, json};
 
 use super::{
+    face::ModelDescription,
     problem::{Code, Problem},
     request::{number, query, segment},
 };
@@ -56,6 +57,18 @@ impl ReadModels {
     pub fn with(mut self, model: impl ReadModel) -> Self {
         self.models.push(Arc::new(model));
         self
+    }
+}
+
+impl ReadModels {
+    /// What each is called, and which parameters of its own it takes.
+    pub(super) fn described(&self) -> Vec<ModelDescription> {
+        let models = self.models.iter();
+        let described = models.map(|model| ModelDescription {
+            path: model.path(),
+            parameters: model.parameters(),
+        });
+        described.collect()
     }
 }
 

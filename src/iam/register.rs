@@ -2,8 +2,9 @@
 
 use super::{
     AssignPermissions, AssignRoles, ChangePassword, CreateRole, CreateUser, DeleteRole, DeleteUser,
-    HashError, PasswordHasher, RegisterUser, ReplacePassword, Role, Salt, UpdateRole, UpdateUser,
-    User, prepare_create, prepare_password,
+    HashError, PasswordHasher, RegisterUser, ReplacePassword, Role, RoleCreated,
+    RolePermissionsAssigned, RoleUpdated, Salt, UpdateRole, UpdateUser, User, UserCreated,
+    UserPasswordChanged, UserRolesAssigned, UserUpdated, prepare_create, prepare_password,
 };
 use crate::runtime::{AggregateBuilder, CommandError, PrepareContext, RuntimeBuilder};
 
@@ -38,6 +39,16 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
     .command::<UpdateUser>("update")
     .command::<AssignRoles>("assign-roles")
     .command::<DeleteUser>("delete")
+    .command_schema::<CreateUser>("create")
+    .command_schema::<ChangePassword>("change-password")
+    .command_schema::<UpdateUser>("update")
+    .command_schema::<AssignRoles>("assign-roles")
+    .command_schema::<DeleteUser>("delete")
+    .event_schema::<UserCreated>("UserCreatedEvent")
+    .event_schema::<UserUpdated>("UserUpdatedEvent")
+    .event_schema::<UserPasswordChanged>("UserPasswordChangedEvent")
+    .event_schema::<UserRolesAssigned>("UserRolesAssignedEvent")
+    .event_schema::<Nothing>("UserDeletedEvent")
 }
 
 fn roles(role: AggregateBuilder<Role>) -> AggregateBuilder<Role> {
@@ -45,7 +56,19 @@ fn roles(role: AggregateBuilder<Role>) -> AggregateBuilder<Role> {
         .command::<UpdateRole>("update")
         .command::<AssignPermissions>("assign-permissions")
         .command::<DeleteRole>("delete")
+        .command_schema::<CreateRole>("create")
+        .command_schema::<UpdateRole>("update")
+        .command_schema::<AssignPermissions>("assign-permissions")
+        .command_schema::<DeleteRole>("delete")
+        .event_schema::<RoleCreated>("RoleCreatedEvent")
+        .event_schema::<RoleUpdated>("RoleUpdatedEvent")
+        .event_schema::<RolePermissionsAssigned>("RolePermissionsAssignedEvent")
+        .event_schema::<Nothing>("RoleDeletedEvent")
 }
+
+/// What an event without fields looks like.
+#[derive(utoipa::ToSchema)]
+struct Nothing {}
 
 /// Under a key the same password must hash the same again, for the receipt knows the hash only.
 fn salt(ctx: &PrepareContext) -> Salt {

@@ -4,17 +4,34 @@
 //! telephone number); they keep out what no reader of it could show or compare. Lengths are in
 //! characters, as Unicode counts them.
 
-use std::{collections::BTreeSet, fmt, marker::PhantomData};
+use std::{collections::BTreeSet, fmt, marker::PhantomData, ops::RangeInclusive};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 use crate::domain::{AggregateId, InvalidName};
 
 /// How many elements a list in a command may have.
 const MAX_ELEMENTS: usize = 1000;
 
+// What the checks below accept, as patterns for the documents: near enough to write requests by,
+// and never stricter than the check, which has the last word.
+/// No control character, no blank at either end.
+const LABEL: &str = r"^[^\u0000-\u0020\u007f-\u00a0]([^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u0020\u007f-\u00a0])?$";
+/// No control character, and not only blanks.
+const SHOWN: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u0020\u007f-\u00a0][^\u0000-\u001f\u007f-\u009f]*$";
+const EMAIL: &str = r"^[^\u0000-\u0020\u007f-\u00a0]+@[^\u0000-\u0020\u007f-\u00a0@]+$";
+const PHONE: &str = r"^[0-9 +\-.()/#*]*[0-9][0-9 +\-.()/#*]*$";
+const ID: &str = "^[A-Za-z0-9._:-]+$";
+/// No control character but line breaks and tabs.
+const LINES: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
+
 macro_rules! checked_text {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $schema:expr, $check:expr) => {
         $(#[$doc])*
         #[doc = concat!("\n\nIt is ", $rule, ".")]
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,6 +65,21 @@ macro_rules! checked_text {
             }
         }
 
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let (lengths, pattern): (RangeInclusive<usize>, &str) = $schema;
+                let text = ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .min_length(Some(*lengths.start()))
+                    .max_length(Some(*lengths.end()))
+                    .pattern(Some(pattern))
+                    .description(Some(concat!("It is ", $rule, ".")));
+                text.into()
+            }
+        }
+
+        impl ToSchema for $name {}
+
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
@@ -67,6 +99,7 @@ checked_text!(
     Username,
     "a username",
     "1 to 64 characters, no control character, no blank at either end",
+    (1..=64, LABEL),
     |text| is_label(text, 64)
 );
 checked_text!(
@@ -74,6 +107,7 @@ checked_text!(
     Domain,
     "a domain",
     "1 to 64 characters, no control character, no blank at either end",
+    (1..=64, LABEL),
     |text| is_label(text, 64)
 );
 checked_text!(
@@ -81,6 +115,7 @@ checked_text!(
     NickName,
     "a nick name",
     "1 to 64 characters, no control character, not only blanks",
+    (1..=64, SHOWN),
     |text| has_length(text, 1, 64) && !has_control(text) && !text.trim().is_empty()
 );
 checked_text!(
@@ -88,6 +123,7 @@ checked_text!(
     Email,
     "an email address",
     "3 to 254 characters with an @ inside, no blank, no control character",
+    (3..=254, EMAIL),
     is_email
 );
 checked_text!(
@@ -95,6 +131,7 @@ checked_text!(
     PhoneNumber,
     "a phone number",
     "1 to 32 digits, blanks and + - . ( ) / # *, one digit at least",
+    (1..=32, PHONE),
     is_phone_number
 );
 checked_text!(
@@ -102,6 +139,7 @@ checked_text!(
     Avatar,
     "an avatar",
     "1 to 2048 characters, no control character, no blank at either end",
+    (1..=2048, LABEL),
     |text| is_label(text, 2048)
 );
 checked_text!(
@@ -109,6 +147,7 @@ checked_text!(
     RoleId,
     "a role id",
     "1 to 64 characters of A-Z a-z 0-9 . _ : -",
+    (1..=64, ID),
     |text| AggregateId::parse(text).is_ok()
 );
 checked_text!(
@@ -116,6 +155,7 @@ checked_text!(
     RoleCode,
     "a role's code",
     "1 to 64 characters, no control character, no blank at either end",
+    (1..=64, LABEL),
     |text| is_label(text, 64)
 );
 checked_text!(
@@ -123,6 +163,7 @@ checked_text!(
     RoleName,
     "a role's name",
     "1 to 64 characters, no control character, not only blanks",
+    (1..=64, SHOWN),
     |text| has_length(text, 1, 64) && !has_control(text) && !text.trim().is_empty()
 );
 checked_text!(
@@ -130,6 +171,7 @@ checked_text!(
     Description,
     "a description",
     "up to 1024 characters, no control character but line breaks and tabs",
+    (0..=1024, LINES),
     |text| has_length(text, 0, 1024) && !text.chars().any(|c| c.is_control() && !"\r\n\t".contains(c))
 );
 checked_text!(
@@ -137,6 +179,7 @@ checked_text!(
     ParentRole,
     "a parent role's id",
     "1 to 64 characters of A-Z a-z 0-9 . _ : -",
+    (1..=64, ID),
     |text| AggregateId::parse(text).is_ok()
 );
 checked_text!(
@@ -144,6 +187,7 @@ checked_text!(
     PermissionPart,
     "a permission's resource or action",
     "1 to 128 characters, no control character, no blank at either end",
+    (1..=128, LABEL),
     |text| is_label(text, 128)
 );
 

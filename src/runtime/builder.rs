@@ -3,6 +3,7 @@
 use std::{any::TypeId, collections::HashMap, marker::PhantomData, pin::Pin, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
 
 use super::{
     Aggregates, CommandError, PrepareContext, Runtime, StartError,
@@ -11,12 +12,13 @@ use super::{
     named::{NamedAggregates, NamedType},
     passivation::Sleeper,
     prepare::{NamedCommand, Plain, Prepared},
+    schema::{Schema, Told},
     system::{Spawn, System},
 };
 use crate::{
     domain::{
-        Aggregate, AggregateType, Clock, EventCodec, Handle, IdGenerator, SnapshotShape as _,
-        SystemClock, Upcaster,
+        Aggregate, AggregateType, Clock, Event as _, EventCodec, Handle, IdGenerator,
+        SnapshotShape as _, SystemClock, Upcaster,
     },
     settings::{AggregateSettings, Settings, Writers},
     store::EventStore,
@@ -82,6 +84,7 @@ impl RuntimeBuilder {
             commands: Vec::new(),
             upcasters: Vec::new(),
             settings: None,
+            told: Told::default(),
         })));
         self
     }
@@ -160,6 +163,7 @@ pub struct AggregateBuilder<A: Aggregate> {
     commands: Vec<Arc<dyn NamedCommand<A>>>,
     upcasters: Vec<Upcaster>,
     settings: Option<AggregateSettings>,
+    told: Told,
 }
 
 impl<A: Aggregate> std::fmt::Debug for AggregateBuilder<A> {
@@ -208,6 +212,21 @@ impl<A: Aggregate> AggregateBuilder<A> {
         self
     }
 
+    /// Tells what a command's fields look like, for `/v1/types` and `/openapi.json`. `C` is what is
+    /// sent, which for a prepared command is not what is handled.
+    #[must_use]
+    pub fn command_schema<C: ToSchema>(mut self, name: &'static str) -> Self {
+        self.told.command(name, Schema::of::<C>());
+        self
+    }
+
+    /// Tells what an event's data looks like to a reader, without its secrets.
+    #[must_use]
+    pub fn event_schema<E: ToSchema>(mut self, event_type: &'static str) -> Self {
+        self.told.event(event_type, Schema::of::<E>());
+        self
+    }
+
     /// Brings old events to today's schema with this.
     #[must_use]
     pub fn upcaster(mut self, upcaster: Upcaster) -> Self {
@@ -220,6 +239,10 @@ impl<A: Aggregate> AggregateBuilder<A> {
     pub fn settings(mut self, settings: AggregateSettings) -> Self {
         self.settings = Some(settings);
         self
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.commands.iter().map(|command| command.name()).collect()
     }
 
     fn codec(&self) -> Result<EventCodec<A::Event>, StartError> {
@@ -249,12 +272,13 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
                 });
             }
         }
-        Ok(())
+        self.told.check(A::TYPE, &self.names(), A::Event::TYPES)
     }
 
     #[expect(clippy::expect_used, reason = "what was checked cannot fail")]
     fn start(self: Box<Self>, node: Arc<Node>, settings: &Settings, system: &System) -> Started {
         let codec = self.codec().expect("the upcasters were checked");
+        let names = self.names();
         let commands: HashMap<TypeId, CommandMeter> = self
             .commands
             .iter()
@@ -271,11 +295,15 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
             live: dashmap::DashMap::new(),
         });
         let registry = system.start_registry(&kind);
+        let description = self
+            .told
+            .describe(A::TYPE, kind.settings.mode, names, A::Event::TYPES);
         let commands = self.commands.into_iter();
         Started {
             named: Arc::new(NamedType {
                 aggregates: Aggregates::new(Arc::clone(&kind), registry),
                 commands: commands.map(|command| (command.name(), command)).collect(),
+                description,
             }),
             sleeper: kind,
         }

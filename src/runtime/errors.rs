@@ -223,6 +223,14 @@ pub enum StartError {
         /// The command's name.
         command: &'static str,
     },
+    /// A schema is told of a command or an event that the aggregate does not have.
+    #[error("`{aggregate_type}` has no command or event `{name}` to tell the schema of")]
+    SchemaOfNothing {
+        /// The aggregate type.
+        aggregate_type: &'static str,
+        /// What it does not have.
+        name: &'static str,
+    },
     /// An aggregate's upcasters do not lead every old event to today's schema.
     #[error("the upcasters of `{aggregate_type}` are not whole")]
     Upcasters {

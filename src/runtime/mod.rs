@@ -33,6 +33,7 @@ mod pending;
 mod prepare;
 mod registry;
 mod replay;
+mod schema;
 mod settle;
 mod snapshots;
 mod steps;
@@ -55,6 +56,7 @@ pub use named::StateView;
 pub use past::At;
 pub use prepare::PrepareContext;
 pub use replay::{Refolded, ReplayOptions, ReplayedAggregate};
+pub use schema::{EventDescription, Schema, TypeDescription};
 pub use steps::{Step, Steps};
 pub use view::{JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeView};
 
@@ -176,6 +178,13 @@ impl Runtime {
     /// The names of the registered aggregate types.
     pub fn types(&self) -> impl Iterator<Item = &'static str> {
         self.inner.types.keys().copied()
+    }
+
+    /// What the registered aggregate types are, by name.
+    #[must_use]
+    pub fn descriptions(&self) -> Vec<&TypeDescription> {
+        let types = self.named_types().into_iter();
+        types.map(NamedAggregates::description).collect()
     }
 
     fn named(&self, aggregate_type: &str) -> Option<&Arc<dyn NamedAggregates>> {

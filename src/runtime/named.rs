@@ -12,6 +12,7 @@ use super::{
     past::{At, shown},
     prepare::NamedCommand,
     replay::{self, Refolded},
+    schema::TypeDescription,
     steps::{self, Steps},
 };
 use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version};
@@ -57,6 +58,9 @@ pub(super) trait NamedAggregates: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'static, Result<Option<Steps>, StateError>>;
 
+    /// What the type is.
+    fn description(&self) -> &TypeDescription;
+
     /// How many of them are live.
     fn live(&self) -> usize;
 
@@ -90,6 +94,7 @@ pub(super) trait NamedAggregates: Send + Sync {
 pub(super) struct NamedType<A: Aggregate> {
     pub(super) aggregates: Aggregates<A>,
     pub(super) commands: HashMap<&'static str, Arc<dyn NamedCommand<A>>>,
+    pub(super) description: TypeDescription,
 }
 
 impl<A: Aggregate> NamedAggregates for NamedType<A> {
@@ -147,6 +152,10 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
     ) -> BoxFuture<'static, Result<Option<Steps>, StateError>> {
         let kind = Arc::clone(self.aggregates.kind());
         Box::pin(async move { steps::steps(&kind, &id, after, limit).await })
+    }
+
+    fn description(&self) -> &TypeDescription {
+        &self.description
     }
 
     fn live(&self) -> usize {

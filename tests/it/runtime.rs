@@ -276,6 +276,19 @@ async fn what_is_brought_in_keeps_its_time_unless_it_goes_back_or_lies_ahead() {
 }
 
 #[tokio::test]
+async fn a_schema_of_a_command_that_is_not_there_stops_the_start() {
+    let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new());
+
+    let started = Runtime::builder(store)
+        .aggregate::<Counter>(|counter| commands(counter).command_schema::<String>("subtract"))
+        .start()
+        .await;
+
+    let error = started.unwrap_err();
+    assert!(error.to_string().contains("`subtract`"), "{error}");
+}
+
+#[tokio::test]
 async fn a_state_is_read_as_it_was_at_a_version_or_a_time() {
     for snapshot_every in [0, 3] {
         let mut settings = Settings::default();

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::iam::{
     Description, ParentRole, Patch, PermissionPart, RoleCode, RoleName, Status,
@@ -12,7 +13,7 @@ use crate::iam::{
 };
 
 /// `create`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRole {
     /// The name programs know the role by.
@@ -28,7 +29,7 @@ pub struct CreateRole {
 }
 
 /// `update`: what is absent stays, what is `null` is cleared; name and status cannot be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateRole {
     /// What the role is called.
@@ -37,9 +38,11 @@ pub struct UpdateRole {
         deserialize_with = "not_null",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = RoleName)]
     pub name: Option<RoleName>,
     /// What the role is for.
     #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    #[schema(value_type = Option<Description>)]
     pub description: Patch<Description>,
     /// Whether the role may be used.
     #[serde(
@@ -47,20 +50,22 @@ pub struct UpdateRole {
         deserialize_with = "named",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = Status)]
     pub status: Option<Status>,
 }
 
 /// `assign-permissions`: these permissions take the place of all the role had.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AssignPermissions {
     /// The permissions, 1000 at most; as a set, so that neither order nor repeats count.
     #[serde(deserialize_with = "small_set_of_objects")]
+    #[schema(value_type = Vec<Grant>, max_items = 1000)]
     pub permissions: BTreeSet<Grant>,
 }
 
 /// A permission that is to be given.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// On what.
@@ -70,6 +75,6 @@ pub struct Grant {
 }
 
 /// `delete`: for good; the code is free again.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteRole {}

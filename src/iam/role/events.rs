@@ -1,6 +1,7 @@
 //! What can have happened to a role. The texts are plain: a fact is not validated again.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{CreateRole, Grant};
 use crate::{
@@ -35,7 +36,7 @@ impl Event for RoleEvent {
 }
 
 /// A role was created: enabled and without permissions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoleCreated {
     /// The name programs know the role by.
     pub code: String,
@@ -65,28 +66,31 @@ impl From<&CreateRole> for RoleCreated {
 }
 
 /// A role's details were changed: what is absent stayed, what is `null` was cleared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoleUpdated {
     /// What the role is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
     pub name: Option<String>,
     /// What the role is for.
     #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    #[schema(value_type = Option<String>)]
     pub description: Patch<String>,
     /// Whether the role may be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Status)]
     pub status: Option<Status>,
 }
 
 /// A role gives these permissions and no other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RolePermissionsAssigned {
     /// The permissions, each once, sorted.
     pub permissions: Vec<Permission>,
 }
 
 /// What a role permits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Permission {
     /// On what.
     pub resource: String,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     domain::Secret,
@@ -18,7 +19,7 @@ use crate::{
 
 /// `create`, as it is sent; [`prepare_create`](crate::iam::prepare_create) makes a
 /// [`RegisterUser`] of it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUser {
     /// The name to sign in with.
@@ -63,7 +64,7 @@ pub struct RegisterUser {
 }
 
 /// `update`: what is absent stays, what is `null` is cleared; nick name and status cannot be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateUser {
     /// What the user is called.
@@ -72,15 +73,19 @@ pub struct UpdateUser {
         deserialize_with = "not_null",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = NickName)]
     pub nick_name: Option<NickName>,
     /// The email address.
     #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    #[schema(value_type = Option<Email>)]
     pub email: Patch<Email>,
     /// The phone number.
     #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    #[schema(value_type = Option<PhoneNumber>)]
     pub phone_number: Patch<PhoneNumber>,
     /// Where the picture is.
     #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    #[schema(value_type = Option<Avatar>)]
     pub avatar: Patch<Avatar>,
     /// Whether the user may sign in.
     #[serde(
@@ -88,12 +93,13 @@ pub struct UpdateUser {
         deserialize_with = "named",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = Status)]
     pub status: Option<Status>,
 }
 
 /// `change-password`, as it is sent; [`prepare_password`](crate::iam::prepare_password) makes a
 /// [`ReplacePassword`] of it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     /// The new password.
@@ -108,15 +114,16 @@ pub struct ReplacePassword {
 }
 
 /// `assign-roles`: these roles take the place of all the user had.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AssignRoles {
     /// The roles, 1000 at most; as a set, so that neither order nor repeats count.
     #[serde(deserialize_with = "small_set")]
+    #[schema(value_type = Vec<RoleId>, max_items = 1000)]
     pub role_ids: BTreeSet<RoleId>,
 }
 
 /// `delete`: for good; the username, email address and phone number are free again.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteUser {}

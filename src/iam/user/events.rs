@@ -1,6 +1,7 @@
 //! What can have happened to a user. The texts are plain: a fact is not validated again.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::RegisterUser;
 use crate::{
@@ -39,11 +40,12 @@ impl Event for UserEvent {
 }
 
 /// A user was created: enabled and without roles.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UserCreated {
     /// The name to sign in with.
     pub username: String,
     /// The hash of the password, a PHC string.
+    #[schema(ignore)]
     pub password_hash: Secret<String>,
     /// The organisation the user belongs to.
     pub domain: String,
@@ -79,34 +81,40 @@ impl From<&RegisterUser> for UserCreated {
 }
 
 /// A user's profile was changed: what is absent stayed, what is `null` was cleared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UserUpdated {
     /// What the user is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
     pub nick_name: Option<String>,
     /// The email address.
     #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    #[schema(value_type = Option<String>)]
     pub email: Patch<String>,
     /// The phone number.
     #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    #[schema(value_type = Option<String>)]
     pub phone_number: Patch<String>,
     /// Where the picture is.
     #[serde(default, skip_serializing_if = "Patch::is_unchanged")]
+    #[schema(value_type = Option<String>)]
     pub avatar: Patch<String>,
     /// Whether the user may sign in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Status)]
     pub status: Option<Status>,
 }
 
 /// A user has another password.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UserPasswordChanged {
     /// The hash of the password, a PHC string.
+    #[schema(ignore)]
     pub password_hash: Secret<String>,
 }
 
 /// A user has these roles and no other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UserRolesAssigned {
     /// The roles, each once, sorted.
     pub role_ids: Vec<String>,

@@ -11,6 +11,7 @@ mod hostile;
 mod keys;
 mod limits;
 mod metrics;
+mod openapi;
 mod problems;
 mod raw;
 mod reads;
