@@ -219,7 +219,10 @@ fn unwanted(keyed: &Keyed, answer: &Result<Answer<Shown>, CommandError>) -> Vec<
         What::Rename(_) => (1, None),
     };
     let mut find = |name: &str, shown: String| {
-        found.push(Finding::new(name, format!("{} was answered {shown}", step.token)));
+        found.push(Finding::new(
+            name,
+            format!("{} was answered {shown}", step.token),
+        ));
     };
     match answer {
         Ok(answer) => {
