@@ -3,6 +3,7 @@
 mod history;
 mod logging;
 mod migrate;
+mod replay;
 mod serve;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use dormouse::{cli::HistoryCommand, settings::Settings};
+use replay::ReplayArguments;
 
 /// The exit code for bad usage or settings; clap uses the same.
 const USAGE: u8 = 2;
@@ -34,6 +36,7 @@ Examples:
   dormouse serve --config /etc/dormouse/config.toml --bind 0.0.0.0:80
   dormouse events tail --type User
   dormouse aggregate diff User u1
+  dormouse replay --type User
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -68,6 +71,14 @@ enum Command {
     /// It may be run at any time and more than once: what is done already is passed over.
     #[command(after_help = EXIT_CODES)]
     Migrate,
+    /// Fold the aggregates of a type again from their events, and write their snapshots anew.
+    ///
+    /// Each snapshot is compared with what the events up to its version lead to; one that differs
+    /// is told and replaced, and those that are missing are written. Nothing is appended to the log.
+    /// On PostgreSQL it may run beside servers, whose live aggregates keep the state they woke
+    /// with until they sleep. On SQLite the server must be stopped: the file has one writer.
+    #[command(after_help = replay::EXIT_CODES)]
+    Replay(ReplayArguments),
     #[command(flatten)]
     History(HistoryCommand),
     /// Print what makes a shell complete these commands and their options.
@@ -112,6 +123,7 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
             Ok(serve::run(&settings))
         }
         Command::Migrate => Ok(migrate::run(&line.source.load()?)),
+        Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
         Command::Completions { shell } => {
             let mut command = CommandLine::command();

@@ -12,7 +12,10 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use ulid::Ulid;
 
 use crate::{
@@ -75,13 +78,28 @@ impl Callers {
     }
 
     /// Lets the callers end what they have begun: commands with a key are known then.
-    pub(crate) async fn stop(mut self) -> usize {
+    pub(crate) async fn stop(mut self, limit: Duration) -> Surprises {
         self.ended.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.expect("a caller ends by itself");
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                ended.expect("a caller ends by itself");
+            }
+        };
+        timeout(limit, all).await.ok();
+        Surprises {
+            unended: self.tasks.len(),
+            answers: self.surprises.load(Ordering::Relaxed),
         }
-        self.surprises.load(Ordering::Relaxed)
     }
+}
+
+/// What no caller should have met.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surprises {
+    /// Callers that never learnt what became of their last command.
+    pub(crate) unended: usize,
+    /// Answers that no client should get.
+    pub(crate) answers: usize,
 }
 
 struct Caller {

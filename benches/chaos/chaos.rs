@@ -17,11 +17,14 @@ use crate::{
     history::Line,
     place::{Place, Wanted},
     record::Record,
+    support::postgres::Cluster,
     world::World,
 };
 
 /// A fault after which no command succeeds for so long is a finding.
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
+/// Between two looks at the database.
+const WATCH: Duration = Duration::from_millis(100);
 /// Without a fault, at the end.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -36,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
     pub(crate) until: Until,
     pub(crate) history: PathBuf,
+    /// Another binary than the one beside this bench.
+    pub(crate) server: Option<PathBuf>,
     /// Whether every fault is told on stderr as it is made.
     pub(crate) loud: bool,
 }
@@ -50,9 +55,7 @@ pub(crate) enum Until {
 /// Runs a plan, and gives what came of it.
 pub(crate) async fn run(plan: &Plan) -> Record {
     let place = Place::open(&plan.store, plan.faults.contains(&Fault::DiskFull)).await;
-    let clock = plan.faults.contains(&Fault::ClockJump);
-    let nodes = plan.nodes;
-    let world = Arc::new(World::new(place, nodes, clock, &plan.history).await);
+    let world = Arc::new(World::new(place, plan).await);
     world.history.write(&Line::Run {
         run: world.run,
         seed: plan.seed,
@@ -64,7 +67,16 @@ pub(crate) async fn run(plan: &Plan) -> Record {
     let callers = Callers::start(&world, plan.seed, plan.callers);
     rage(plan, &world, &faults, &mut record).await;
     sleep(QUIET).await;
-    let surprises = callers.stop().await;
+    let surprises = tokio::select! {
+        surprises = callers.stop(RECOVERY_LIMIT) => surprises,
+        () = watch(&world) => unreachable!("it watches for ever"),
+    };
+    if surprises.unended > 0 {
+        let unended = surprises.unended;
+        let finding = format!("{unended} callers never learnt what became of a command");
+        record.findings.push(finding);
+    }
+    let surprises = surprises.answers;
     if surprises > 0 {
         let finding = format!("{surprises} answers that no client should get");
         record.findings.push(finding);
@@ -110,7 +122,11 @@ async fn rage(plan: &Plan, world: &World, faults: &[Fault], record: &mut Record)
             continue;
         };
         let recovery = world.recovery(over.node, over.since);
-        let Ok(Ok(took)) = timeout(RECOVERY_LIMIT, recovery).await else {
+        let recovered = tokio::select! {
+            recovered = timeout(RECOVERY_LIMIT, recovery) => recovered,
+            () = watch(world) => unreachable!("it watches for ever"),
+        };
+        let Ok(Ok(took)) = recovered else {
             let logs: Vec<String> = world
                 .nodes
                 .iter()
@@ -132,7 +148,18 @@ async fn rage(plan: &Plan, world: &World, faults: &[Fault], record: &mut Record)
         }
         record.made(fault, took);
         revive(world, fault, record).await;
-        sleep(Duration::from_millis(random.random_range(20..300))).await;
+        sleep(Duration::from_millis(random.random_range(10..150))).await;
+    }
+}
+
+/// Starts a database that gave up, as whoever runs one does: PostgreSQL ends where it cannot recover.
+async fn watch(world: &World) {
+    loop {
+        sleep(WATCH).await;
+        let ours = world.place.cluster.is_some();
+        if ours && world.place.with_cluster(Cluster::pid).await.is_none() {
+            world.place.with_cluster(Cluster::start_again).await;
+        }
     }
 }
 

@@ -14,8 +14,10 @@ mod caller;
 mod chaos;
 mod check;
 mod faults;
+mod flushes;
 mod history;
 mod node;
+mod overload;
 mod place;
 mod proxy;
 mod record;
@@ -24,7 +26,7 @@ mod support;
 mod tmpfs;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -71,6 +73,32 @@ struct Options {
 enum Proof {
     /// Callers at work, and one fault after another.
     Run(RunOptions),
+    /// The order of durability: no success is told before its flush.
+    Flushes {
+        /// Commands of each of six callers.
+        #[arg(long, default_value = "300")]
+        commands: usize,
+        /// Another binary of the server than the one built with this bench.
+        #[arg(long, value_name = "FILE")]
+        server: Option<PathBuf>,
+    },
+    /// Ten times the callers that a node takes.
+    Overload {
+        /// How long, on either store.
+        #[arg(long, default_value = "60")]
+        seconds: u64,
+        /// Another binary of the server than the one built with this bench.
+        #[arg(long, value_name = "FILE")]
+        server: Option<PathBuf>,
+    },
+    /// A server that answers before it flushes, for the proof that this is found.
+    #[command(hide = true)]
+    ServeUnflushed {
+        #[arg(long)]
+        store: String,
+        #[arg(long)]
+        bind: SocketAddr,
+    },
     /// Hold a history against a database once more.
     Check {
         /// What callers heard.
@@ -108,11 +136,20 @@ struct RunOptions {
     /// Where what callers hear is written down.
     #[arg(long, value_name = "FILE", default_value = "chaos.jsonl")]
     history: PathBuf,
+    /// Another binary of the server than the one built with this bench.
+    #[arg(long, value_name = "FILE")]
+    server: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
     if has("--list") {
+        return ExitCode::SUCCESS;
+    }
+    if has("serve-unflushed")
+        && let Proof::ServeUnflushed { store, bind } = Options::parse().proof
+    {
+        flushes::serve_unflushed(&store, bind);
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -146,6 +183,14 @@ async fn prove(options: Options) -> ExitCode {
             }
             code(record.is_good())
         }
+        Proof::Flushes { commands, server } => {
+            code(flushes::prove(commands, server.as_deref()).await)
+        }
+        Proof::Overload { seconds, server } => {
+            let duration = Duration::from_secs(seconds);
+            code(overload::prove(duration, server.as_deref()).await)
+        }
+        Proof::ServeUnflushed { .. } => unreachable!("it was served before"),
         Proof::Check { history, store } => {
             let place = place::Place::open(&store, false).await;
             let store = place.store().await;
@@ -183,6 +228,7 @@ fn plan(run: RunOptions) -> Plan {
             None => Until::Elapsed(Duration::from_secs_f64(run.minutes * 60.0)),
         },
         history: run.history,
+        server: run.server,
         loud: true,
     }
 }
@@ -208,11 +254,14 @@ async fn smoke() -> ExitCode {
             faults: Fault::ALL.to_vec(),
             until: Until::Faults(faults * usize::try_from(scale).expect("it fits")),
             history: directory.path().join("history.jsonl"),
+            server: None,
             loud: false,
         };
         let record = chaos::run(&plan).await;
         println!("{record}");
         good &= record.is_good();
     }
+    good &= flushes::prove(20, None).await;
+    good &= overload::prove(Duration::from_secs(2 * scale), None).await;
     code(good)
 }

@@ -33,11 +33,12 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// The binary that cargo built beside this bench.
-    pub(crate) fn serve(settings: Vec<(String, String)>) -> Self {
-        let program = [env!("CARGO_BIN_EXE_dormouse"), "serve"].map(str::to_owned);
+    /// A binary of the server; without it, the one that cargo built beside this bench.
+    pub(crate) fn serve(binary: Option<&Path>, settings: Vec<(String, String)>) -> Self {
+        let binary = binary.unwrap_or_else(|| Path::new(env!("CARGO_BIN_EXE_dormouse")));
+        let binary = binary.display().to_string();
         Self {
-            program: program.to_vec(),
+            program: vec![binary, "serve".to_owned()],
             settings,
             clock: None,
         }

@@ -52,10 +52,17 @@ impl Strace {
             .expect("strace was there a moment ago");
         let mut strace = Self { process };
         let began = Instant::now();
-        // It says of each process that it is attached; one may have ended meanwhile.
+        // It says of each process that it is attached.
         loop {
             let said = fs::read_to_string(&errors).unwrap_or_default();
-            if said.lines().count() >= pids.len() || strace.has_ended() {
+            let is_held = |pid: &u32| {
+                let held = format!("Process {pid} attached");
+                said.lines().any(|line| {
+                    let after = line.split_once(&held).map(|(_, after)| after);
+                    after.is_some_and(|after| after.is_empty() || after.starts_with(' '))
+                })
+            };
+            if pids.iter().all(is_held) || strace.has_ended() {
                 return strace;
             }
             assert!(began.elapsed() < LIMIT, "strace does not attach: {said}");
@@ -100,4 +107,12 @@ pub(crate) fn count(path: &Path, text: &str) -> usize {
     let mut all = String::new();
     let read = File::open(path).and_then(|mut file| file.read_to_string(&mut all));
     read.map_or(0, |_| all.matches(text).count())
+}
+
+/// The processes that another has started.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let numbers = list.unwrap_or_default();
+    let parsed = numbers.split_whitespace().map(str::parse);
+    parsed.filter_map(Result::ok).collect()
 }

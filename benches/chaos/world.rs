@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,6 +12,8 @@ use rand::RngExt as _;
 use tokio::sync::oneshot;
 
 use crate::{
+    chaos::Plan,
+    faults::Fault,
     history::{History, Line, Nanos},
     node::{Node, Setup},
     place::{Kind, Place},
@@ -51,16 +52,17 @@ struct Waiting {
 }
 
 impl World {
-    pub(crate) async fn new(place: Place, nodes: usize, clock: bool, history: &Path) -> Self {
-        let history = History::create(history).expect("the history's file can be written");
+    pub(crate) async fn new(place: Place, plan: &Plan) -> Self {
+        let clock = plan.faults.contains(&Fault::ClockJump);
+        let history = History::create(&plan.history).expect("the history's file can be written");
         let mut proxies = Vec::new();
         if let Some(address) = place.address() {
-            for _ in 0..nodes {
+            for _ in 0..plan.nodes {
                 proxies.push(Proxy::before(address).await);
             }
         }
         let library = clock.then(faketime).flatten();
-        let nodes = (0..nodes).map(|number| {
+        let nodes = (0..plan.nodes).map(|number| {
             let url = match proxies.get(number) {
                 Some(proxy) => place.url_through(proxy.address()),
                 None => place.url.clone(),
@@ -68,7 +70,10 @@ impl World {
             let mut settings = vec![("DORMOUSE__STORE__URL", url.as_str())];
             settings.extend(PATIENCE);
             let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-            let mut setup = Setup::serve(settings.into_iter().map(owned).collect());
+            let mut setup = Setup::serve(
+                plan.server.as_deref(),
+                settings.into_iter().map(owned).collect(),
+            );
             setup.clock.clone_from(&library);
             Node::new(setup)
         });

@@ -32,6 +32,7 @@ mod past;
 mod pending;
 mod prepare;
 mod registry;
+mod replay;
 mod settle;
 mod snapshots;
 mod steps;
@@ -53,6 +54,7 @@ pub use handle::{Aggregates, HistoryEvent, StateAt};
 pub use named::StateView;
 pub use past::At;
 pub use prepare::PrepareContext;
+pub use replay::{Refolded, ReplayOptions, ReplayedAggregate};
 pub use steps::{Step, Steps};
 pub use view::{JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeView};
 

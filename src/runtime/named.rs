@@ -11,6 +11,7 @@ use super::{
     meters::{CommandMeter, KindMeter},
     past::{At, shown},
     prepare::NamedCommand,
+    replay::{self, Refolded},
     steps::{self, Steps},
 };
 use crate::domain::{Aggregate, AggregateId, AggregateType, Position, Version};
@@ -73,6 +74,13 @@ pub(super) trait NamedAggregates: Send + Sync {
 
     /// What is counted of their commands, by name.
     fn command_meters(&self) -> Vec<&CommandMeter>;
+
+    /// Folds an aggregate again, and its snapshots with it.
+    fn replay(
+        &self,
+        id: AggregateId,
+        from: Option<Position>,
+    ) -> BoxFuture<'static, Result<Refolded, StateError>>;
 
     /// The handle of Rust type [`Aggregates<A>`].
     fn typed(&self) -> &dyn std::any::Any;
@@ -169,6 +177,14 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
         let mut meters: Vec<_> = self.aggregates.kind().commands.values().collect();
         meters.sort_unstable_by_key(|meter| meter.name);
         meters
+    }
+
+    fn replay(
+        &self,
+        id: AggregateId,
+        from: Option<Position>,
+    ) -> BoxFuture<'static, Result<Refolded, StateError>> {
+        replay::replay(Arc::clone(self.aggregates.kind()), id, from)
     }
 
     fn typed(&self) -> &dyn std::any::Any {

@@ -115,7 +115,7 @@ pub(super) fn fold<A: Aggregate>(
     folding.map_err(|error| StateError::Unrecoverable(Arc::new(error)))
 }
 
-fn unreadable(stream: &StreamId, error: ReadError) -> StateError {
+pub(super) fn unreadable(stream: &StreamId, error: ReadError) -> StateError {
     if error.is_retryable() {
         return StateError::StoreUnavailable;
     }

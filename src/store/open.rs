@@ -6,7 +6,7 @@ use super::{
     EventStore,
     memory::MemoryStore,
     postgres::{self, PostgresOptions, PostgresStore},
-    sqlite::{self, SqliteOptions, SqliteStore},
+    sqlite::{self, Flush, SqliteOptions, SqliteStore},
 };
 use crate::settings::{StoreKind, StoreSettings, Writers};
 
@@ -108,6 +108,7 @@ fn sqlite_options(settings: &StoreSettings) -> SqliteOptions {
         connect_timeout: settings.connect_timeout,
         exclusive: settings.writers() == Writers::Exclusive,
         read_only: false,
+        flush: Flush::Commit,
     }
 }
 

@@ -51,7 +51,9 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 ];
 
 /// The files of the library's root and of the binary, which may name everything.
-const ROOTS: &[&str] = &["lib", "main", "serve", "migrate", "history", "logging"];
+const ROOTS: &[&str] = &[
+    "lib", "main", "serve", "migrate", "history", "replay", "logging",
+];
 
 /// Crates that stay behind a module: the crate, and the beginnings of the paths that may name it.
 const CONFINED: &[(&str, &[&str])] = &[

@@ -57,11 +57,6 @@ pub(super) async fn make(fault: Fault, world: &World, random: &mut StdRng) -> Op
         }
         _ => foreign_transaction(world, random).await,
     };
-    // A database that gave up, as PostgreSQL does where it cannot recover, is started by whoever
-    // watches it.
-    if world.place.cluster.is_some() && world.place.with_cluster(Cluster::pid).await.is_none() {
-        world.place.with_cluster(Cluster::start_again).await;
-    }
     Some(Over { since, node: None })
 }
 
@@ -71,7 +66,7 @@ async fn flushes(world: &World, what: &str, hold: Duration) -> Option<u64> {
         vec![world.nodes[0].pid()?]
     } else {
         let pid = world.place.with_cluster(Cluster::pid).await?;
-        let mut pids = children(pid);
+        let mut pids = strace::children(pid);
         pids.push(pid);
         pids
     };
@@ -86,14 +81,6 @@ async fn flushes(world: &World, what: &str, hold: Duration) -> Option<u64> {
     (met > 0).then_some(since)
 }
 
-/// The processes that another has started.
-fn children(parent: u32) -> Vec<u32> {
-    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-    let numbers = list.unwrap_or_default();
-    let parsed = numbers.split_whitespace().map(str::parse);
-    parsed.filter_map(Result::ok).collect()
-}
-
 /// Those of them that serve a client: PostgreSQL writes into their titles what they do.
 fn backends(postmaster: u32) -> Vec<u32> {
     let serves = |process: &u32| {
@@ -101,7 +88,7 @@ fn backends(postmaster: u32) -> Vec<u32> {
         let title = fs::read_to_string(place.join("cmdline"));
         title.is_ok_and(|title| title.contains("127.0.0.1("))
     };
-    let mut found = children(postmaster);
+    let mut found = strace::children(postmaster);
     found.retain(serves);
     found
 }

@@ -50,6 +50,21 @@ pub struct SqliteOptions {
     pub exclusive: bool,
     /// Whether every write is refused: what only reads may do so beside an exclusive store.
     pub read_only: bool,
+    /// When commits are flushed.
+    #[doc(hidden)]
+    pub flush: Flush,
+}
+
+/// When a commit is flushed to the disk.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// Before it is answered.
+    Commit,
+    /// Never for data: some time after it was answered (`synchronous = NORMAL`), so a crash of the
+    /// machine takes back what was acknowledged. It is there to see that the check of flushes can
+    /// fail, and no setting reaches it (docs/decisions/0026).
+    Later,
 }
 
 impl Default for SqliteOptions {
@@ -60,6 +75,7 @@ impl Default for SqliteOptions {
             connect_timeout: Duration::from_secs(10),
             exclusive: true,
             read_only: false,
+            flush: Flush::Commit,
         }
     }
 }
@@ -160,7 +176,7 @@ async fn open_file(
     } else {
         None
     };
-    let file = with_pragmas(file);
+    let file = with_pragmas(file, options.flush);
     let to_write = file
         .clone()
         .create_if_missing(options.migrate)
@@ -209,10 +225,14 @@ async fn open_file(
     })
 }
 
-fn with_pragmas(file: SqliteConnectOptions) -> SqliteConnectOptions {
+fn with_pragmas(file: SqliteConnectOptions, flush: Flush) -> SqliteConnectOptions {
+    // In WAL, NORMAL may lose what was committed when the power fails.
+    let synchronous = match flush {
+        Flush::Commit => SqliteSynchronous::Full,
+        Flush::Later => SqliteSynchronous::Normal,
+    };
     file.journal_mode(SqliteJournalMode::Wal)
-        // In WAL, NORMAL may lose what was committed when the power fails.
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(synchronous)
         .foreign_keys(false)
         .shared_cache(false)
         .busy_timeout(BUSY_TIMEOUT)

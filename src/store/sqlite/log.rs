@@ -204,8 +204,14 @@ impl Statement {
 
     fn add_part(&mut self, query: &LogQuery, key: Key, start: Start) {
         let filter = &query.filter;
-        self.text
-            .push_str("select position from domain_events where ");
+        // Without a word it would rather walk along the positions than sort what it finds.
+        let index = if key == Key::OccurredAt {
+            " indexed by domain_events_occurred_at"
+        } else {
+            ""
+        };
+        let parts = ["select position from domain_events", index, " where "];
+        self.text.extend(parts);
         let first = match start {
             Start::At(first) => Some(first.get()),
             Start::Cursor | Start::Times => None,
@@ -337,7 +343,11 @@ impl Key {
     const fn plus(self, column: Self) -> &'static str {
         let is_key = self as u8 == column as u8;
         // What the other indexes find is in the order of positions.
-        let is_order = matches!(column, Self::Position) && !matches!(self, Self::OccurredAt);
+        let is_sorted = !matches!(self, Self::OccurredAt | Self::AggregateId);
+        let is_order = matches!(column, Self::Position) && is_sorted;
         if is_key || is_order { "" } else { "+" }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ use async_trait::async_trait;
 use sqlx::{Sqlite, SqlitePool, pool::PoolConnection};
 use tokio::sync::{Mutex, watch};
 
+#[doc(hidden)]
+pub use connect::Flush;
 pub use connect::{OpenError, SqliteOptions};
 
 use self::{errors::read_error, writer::Writer};

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta};
 use dormouse::{
-    domain::{CommandContext, Decision, Handle, Position},
+    domain::{CommandContext, Decision, Handle, Position, SnapshotShape as _, Version},
     runtime::{CommandError, CommandOptions, Runtime},
     store::{EventStore as _, memory::MemoryStore},
     testing::{Fault, Gate, ManualClock, Operation},
@@ -12,7 +12,7 @@ use dormouse::{
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::node::Setup;
+use super::node::{Setup, stream};
 use crate::support::{
     backends,
     checker::{open, read},
@@ -111,6 +111,53 @@ async fn the_time_of_events_never_goes_back_within_an_aggregate() {
     };
     assert_eq!(times("c"), [0, 0, 0, 10, 10]);
     assert_eq!(times("d"), [-90]);
+}
+
+/// A node whose clock is behind knows the last time from a snapshot alone, or from what another
+/// node stored under its feet.
+#[tokio::test]
+async fn neither_a_snapshot_nor_another_node_lets_the_time_go_back() {
+    let store = MemoryStore::new();
+    let (ahead, behind) = (ManualClock::default(), ManualClock::default());
+    behind.advance(TimeDelta::hours(-1));
+    let start = |clock: &ManualClock| {
+        let setup = Setup::snapshot_every(2);
+        let runtime = Runtime::builder(Arc::new(store.clone()))
+            .settings(setup.settings())
+            .writers(Setup::shared().writers())
+            .clock(Arc::new(clock.clone()))
+            .aggregate::<Counter>(commands);
+        async move { runtime.start().await.unwrap() }
+    };
+    let add = async |runtime: &Runtime, token: &str| {
+        let counters = runtime.aggregates::<Counter>().unwrap();
+        let (c, add) = (id("c"), Add::one(token));
+        let added = counters.execute(&c, add, CommandOptions::default());
+        added.await.unwrap();
+    };
+    let one = start(&ahead).await;
+    add(&one, "1").await;
+    add(&one, "2").await;
+    one.shutdown().await;
+
+    // It wakes from a snapshot at version 2, and reads no event.
+    let two = start(&behind).await;
+    add(&two, "3").await;
+    ahead.advance(TimeDelta::seconds(7));
+    let three = start(&ahead).await;
+    add(&three, "4").await;
+    // Its state is of version 3: it loses to version 4 first.
+    add(&two, "5").await;
+
+    let log = store.read_log(Position::ZERO, 10).await.unwrap();
+    let first = log[0].occurred_at;
+    let seconds = log
+        .iter()
+        .map(|event| (event.occurred_at - first).num_seconds());
+    assert_eq!(seconds.collect::<Vec<_>>(), [0, 0, 0, 7, 7]);
+    let (c, fits) = (stream("c"), Counter::fingerprint());
+    let snapshot = store.snapshot_at(&c, &fits, Version::new(2));
+    assert_eq!(snapshot.await.unwrap().unwrap().occurred_at, first);
 }
 
 #[tokio::test]

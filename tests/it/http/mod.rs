@@ -14,6 +14,7 @@ mod metrics;
 mod problems;
 mod raw;
 mod reads;
+mod replay;
 mod roles;
 mod runtime;
 mod secrets;

@@ -267,13 +267,19 @@ async fn stuck_client(wire: &Wire) -> TcpStream {
 #[tokio::test]
 async fn a_client_that_reads_nothing_slows_nobody_and_is_let_go() {
     let settings = [
-        ("DORMOUSE__STREAMS__STALL_TIMEOUT", "300ms"),
+        ("DORMOUSE__STREAMS__STALL_TIMEOUT", "3s"),
         ("DORMOUSE__STREAMS__MAX_OPEN", "2"),
+        ("DORMOUSE__STREAMS__HEARTBEAT", "50ms"),
     ];
     let wire = Wire::sqlite(&settings).await;
     let mut stuck = stuck_client(&wire).await;
     let mut reader = wire.stream("").await;
-    wire.get(STREAM).await.problem(503, "overloaded");
+    until("both are open", async || {
+        let third = Sse::request(&wire.stream_url(""), None).await;
+        third.status() == 503
+    })
+    .await;
+    let reading = tokio::spawn(async move { reader.positions(40).await });
     // More than sockets hold: 20 MB.
     let data = format!("{{\"text\":\"{}\"}}", "x".repeat(500_000));
     let mut database = wire.database().await;
@@ -286,7 +292,7 @@ async fn a_client_that_reads_nothing_slows_nobody_and_is_let_go() {
         };
         database.insert(&event).await;
     }
-    let read = reader.positions(40).await;
+    let read = reading.await.unwrap();
     until("the one that is stuck has made room", async || {
         wire.server.log().contains("took nothing for too long")
     })

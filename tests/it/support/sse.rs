@@ -12,6 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Sse {
     pub(crate) response: Response,
     unread: Vec<u8>,
+    /// There is no end of a message before this.
+    searched: usize,
 }
 
 /// What a stream says.
@@ -45,6 +47,7 @@ impl Sse {
         Self {
             response,
             unread: Vec::new(),
+            searched: 0,
         }
     }
 
@@ -53,11 +56,15 @@ impl Sse {
     /// Dropped at its await it loses nothing.
     pub(crate) async fn message(&mut self) -> Option<Message> {
         loop {
-            let end = self.unread.windows(2).position(|pair| pair == b"\n\n");
-            if let Some(end) = end {
+            let unsearched = &self.unread[self.searched..];
+            let end = unsearched.windows(2).position(|pair| pair == b"\n\n");
+            if let Some(end) = end.map(|end| self.searched + end) {
+                self.searched = 0;
                 let text: Vec<u8> = self.unread.drain(..end + 2).collect();
                 return Some(parse(std::str::from_utf8(&text[..end]).unwrap()));
             }
+            // The last byte may be the first of an end.
+            self.searched = self.unread.len().saturating_sub(1);
             let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
             match chunk.expect("a message or the end in time") {
                 Ok(Some(chunk)) => self.unread.extend_from_slice(&chunk),
