@@ -8,10 +8,12 @@ use dormouse::{
         AggregateId, AggregateType, CausationId, CorrelationId, CreatedBy, EventId, StreamId,
         Version,
     },
+    settings::{StoreKind, StoreUrl},
     store::{Commit, EventFilter, EventStore, NewEvent, Verdict},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::value::RawValue;
+use sqlx::{Connection as _, PgConnection};
 use ulid::Ulid;
 
 /// Commits in a batch.
@@ -69,6 +71,20 @@ pub(crate) async fn fill(store: &dyn EventStore, events: u64) -> Result<Filled, 
     }
     progress.finish_and_clear();
     Ok(Filled { events })
+}
+
+/// What autovacuum does some time after so many events were stored.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn settle(url: &StoreUrl) -> Result<(), Box<dyn Error>> {
+    if url.kind() == StoreKind::Postgres {
+        let mut connection = PgConnection::connect(url.expose()).await?;
+        let vacuum = "vacuum (analyze) domain_events";
+        sqlx::raw_sql(vacuum).execute(&mut connection).await?;
+        connection.close().await?;
+    }
+    Ok(())
 }
 
 fn commit(number: u64, events: u64) -> Result<Commit, Box<dyn Error>> {

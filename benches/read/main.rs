@@ -35,7 +35,8 @@ Examples:
   cargo bench --bench read -- --store postgres://app@localhost/app --json
   cargo bench --bench read -- --events 100000 --store sqlite://read.db
 
-The store should be new: what it holds already is read too.
+The store should be new: what it holds already is read too. On PostgreSQL the log is vacuumed once
+it is filled, as autovacuum does within minutes: it is what summarises new pages for the index of times.
 
 Exit codes:
   0  every answer was right
@@ -132,6 +133,7 @@ fn run(
         let store = dormouse::store::open(&settings.store).await?;
         let kind = settings.store.url.kind();
         let filled = log::fill(&*store, options.events).await?;
+        log::settle(&settings.store.url).await?;
         with(&measure::subscription(&store, &settings, kind, options.events).await?)?;
         with(&measure::projection(&store, &settings, kind).await?)?;
         for question in log::questions(&filled)? {

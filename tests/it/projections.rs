@@ -8,7 +8,6 @@ mod once;
 mod poison;
 mod rebuilds;
 mod tally;
-mod throughput;
 
 use std::{sync::Arc, time::Duration};
 
