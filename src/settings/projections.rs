@@ -30,6 +30,10 @@ pub struct ProjectionSettings {
     /// The longest pause between two looks at the log: up to a day, default 200ms.
     #[serde(deserialize_with = "duration")]
     pub poll: Duration,
+    /// How long events are gathered before the next look at the log, unless a reader waits for
+    /// them: up to a day, default 25ms.
+    #[serde(deserialize_with = "duration")]
+    pub gather: Duration,
     /// The longest pause between two tries after a failure: up to a day, default 10s.
     #[serde(deserialize_with = "duration")]
     pub retry: Duration,
@@ -51,6 +55,7 @@ impl Default for ProjectionSettings {
             batch_timeout: Duration::from_secs(10),
             lease: Duration::from_secs(10),
             poll: Duration::from_millis(200),
+            gather: Duration::from_millis(25),
             retry: Duration::from_secs(10),
             max_wait: Duration::from_secs(5),
             keep_replaced: Duration::from_mins(1),
