@@ -71,7 +71,9 @@ run "$checks" coverage
 # Random requests; those that break their schema must be refused.
 run "$checks,negative_data_rejection" fuzzing
 # Nothing in a request is a bug of ours: then the log says so.
-if grep -E 'panicked|a bug|ERROR' "$scratch/log" >&2; then
+# (actix-http logs requests that it cannot parse as errors; those are their clients'.)
+if grep -v 'actix_http::h1::dispatcher: stream error: request parse error' "$scratch/log" \
+    | grep -E 'panicked|a bug|ERROR' >&2; then
     say "the server logged errors"
     exit 1
 fi
