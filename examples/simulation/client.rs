@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use dormouse::{
     domain::{Clock as _, CorrelationId, EventId, IdempotencyKey, Position, Version},
-    runtime::{Answer, CommandError, CommandOptions, StateAt, StateError},
+    runtime::{Answer, CommandError, CommandOptions, Expected, StateAt, StateError},
     store::{AppendError, Commit, EventStore as _, NewEvent, Verdict},
     testing::checker::{Call, Command, Refusal, Seen, Told},
 };
@@ -201,7 +201,53 @@ async fn send(world: &World, node: usize, keyed: &Keyed) -> Heard {
         let text = format!("{token} was answered after {:?}", began.elapsed());
         world.find(Finding::new("Hung", text));
     }
+    if let Some(answer) = &answer {
+        for finding in unwanted(keyed, answer) {
+            world.find(finding);
+        }
+    }
     heard(world, call, &token, answer)
+}
+
+/// What an answer does that its command did not allow: at another version than was asked for, over
+/// the limit, or refused below it.
+fn unwanted(keyed: &Keyed, answer: &Result<Answer<Shown>, CommandError>) -> Vec<Finding> {
+    let Keyed { step, order, known } = keyed;
+    let mut found = Vec::new();
+    let (events, limit) = match order.what {
+        What::Mark { events, limit } => (u64::from(events), limit),
+        What::Rename(_) => (1, None),
+    };
+    let mut find = |name: &str, shown: String| {
+        found.push(Finding::new(
+            name,
+            format!("{} was answered {shown}", step.token),
+        ));
+    };
+    match answer {
+        Ok(answer) => {
+            let wanted = match order.expected.expected(*known) {
+                Expected::Any => None,
+                Expected::Absent => Some(Version::ZERO),
+                Expected::At(version) => Some(version),
+            };
+            let before = answer.version.get() - answer.events.len() as u64;
+            if wanted.is_some_and(|wanted| wanted.get() != before) {
+                find("NotAsExpected", format!("at version {}", answer.version));
+            }
+            if limit.is_some_and(|limit| answer.reply.state.events > limit) {
+                find("WrongDecision", format!("{:?}", answer.reply));
+            }
+        }
+        Err(CommandError::Rejected { message, .. }) => {
+            let shown: Shown = serde_json::from_str(message).expect("a state");
+            if limit.is_none_or(|limit| shown.state.events + events <= limit) {
+                find("WrongDecision", message.clone());
+            }
+        }
+        Err(_) => {}
+    }
+    found
 }
 
 fn heard(

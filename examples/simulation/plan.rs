@@ -118,11 +118,14 @@ impl Plan {
             1
         };
         let tallies = random.random_range(1..=TALLIES.len());
+        // Names are fought for in some plans and rare in others.
+        let renames = *pick(&mut random, &[0.05, 0.2, 0.7]);
         let clients = (0..random.random_range(2..=6)).map(|client| {
             let steps = random.random_range(2..=14);
             let steps = (0..steps).map(|number| {
                 let token = format!("t-{client}-{number}");
-                step(&mut random, token, tallies, shared)
+                let world = (tallies, shared, renames);
+                step(&mut random, token, world)
             });
             steps.collect()
         });
@@ -201,12 +204,16 @@ fn settings(random: &mut StdRng, shared: bool) -> Settings {
     settings
 }
 
-fn step(random: &mut StdRng, token: String, tallies: usize, shared: bool) -> Step {
+fn step(
+    random: &mut StdRng,
+    token: String,
+    (tallies, shared, renames): (usize, bool, f64),
+) -> Step {
     let action = match random.random_range(0..100) {
         0..25 => Action::Read,
         25..33 if shared => Action::Foreign(random.random_range(1..=2)),
         33..40 => Action::Again,
-        _ => Action::Command(order(random)),
+        _ => Action::Command(order(random, renames)),
     };
     let pause = if random.random_bool(0.5) {
         Duration::ZERO
@@ -221,8 +228,8 @@ fn step(random: &mut StdRng, token: String, tallies: usize, shared: bool) -> Ste
     }
 }
 
-fn order(random: &mut StdRng) -> Order {
-    let what = if random.random_bool(0.2) {
+fn order(random: &mut StdRng, renames: f64) -> Order {
+    let what = if random.random_bool(renames) {
         What::Rename(random.random_bool(0.7).then(|| *pick(random, &NAMES)))
     } else {
         What::Mark {

@@ -11,7 +11,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// Polls that no simulation needs: more mean that tasks run and no time passes.
-const MOST_POLLS: u64 = 20_000_000;
+const MOST_POLLS: u64 = 3_000_000;
 
 /// Decides for all tasks of a simulation, and hears of their panics.
 #[derive(Clone)]
@@ -54,14 +54,31 @@ impl Scheduler {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a task that could run has to wait once more.
-    fn hold_back(&self) -> bool {
+    /// What a task that could run is to do.
+    fn turn(&self) -> Turn {
         let mut state = self.state();
         state.polls += 1;
-        assert!(state.polls < MOST_POLLS, "tasks run and no time passes");
+        if state.polls == MOST_POLLS {
+            let text = "tasks run for ever and no time passes".to_owned();
+            state.panics.push(text);
+        }
         let percent = state.percent;
-        state.random.random_range(0..100) < percent
+        if state.polls >= MOST_POLLS {
+            Turn::End
+        } else if state.random.random_range(0..100) < percent {
+            Turn::Wait
+        } else {
+            Turn::Run
+        }
     }
+}
+
+enum Turn {
+    Run,
+    /// Let others go first.
+    Wait,
+    /// It would never come to an end by itself.
+    End,
 }
 
 struct Stutter {
@@ -73,9 +90,13 @@ impl Future for Stutter {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<()> {
-        if self.scheduler.hold_back() {
-            ctx.waker().wake_by_ref();
-            return Poll::Pending;
+        match self.scheduler.turn() {
+            Turn::Run => {}
+            Turn::Wait => {
+                ctx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Turn::End => return Poll::Ready(()),
         }
         let task = &mut self.task;
         match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(ctx))) {

@@ -224,10 +224,12 @@ impl Writer {
             self.count(&commits, started.elapsed(), appended.is_ok());
             let error = match appended {
                 Ok(verdicts) => {
-                    if in_doubt_since.is_some() {
-                        info!(commits = commits.len(), "the outcome in doubt is known now");
+                    let fates = fates(&commits, verdicts);
+                    if in_doubt_since.is_none() {
+                        return fates;
                     }
-                    return fates(&commits, verdicts);
+                    info!(commits = commits.len(), "the outcome in doubt is known now");
+                    return certain_alone(&commits, fates);
                 }
                 Err(error) => error,
             };
@@ -328,6 +330,28 @@ fn fates(commits: &[Commit], verdicts: Vec<Verdict>) -> Vec<Fate> {
         Verdict::Lost(loss) => Fate::Lost(loss),
     });
     fates.collect()
+}
+
+/// What the verdicts on a batch are worth while its first append may still be on its way.
+///
+/// A version or a key that is lost is lost for ever. A claim is not: its holder may free it before
+/// the first append gets to the store, which then takes it, and what follows with it. So a loss to
+/// a claim, and of what follows it, is not known to be one.
+fn certain_alone(commits: &[Commit], fates: Vec<Fate>) -> Vec<Fate> {
+    let mut open: HashSet<&StreamId> = HashSet::new();
+    let certain = commits.iter().zip(fates).map(|(commit, fate)| {
+        let to_a_claim = matches!(fate, Fate::Lost(Loss::Claim { .. }));
+        if to_a_claim {
+            open.insert(&commit.stream);
+        }
+        let follows = matches!(fate, Fate::Lost(_)) && open.contains(&commit.stream);
+        if to_a_claim || follows {
+            Fate::Failed(Failure::Unknown)
+        } else {
+            fate
+        }
+    });
+    certain.collect()
 }
 
 fn fail(commits: &[Commit], error: &AppendError) -> Vec<Fate> {

@@ -10,7 +10,8 @@ pub enum AppendError {
     /// The store cannot be reached. Nothing was stored; a retry may help.
     #[error("the store is unavailable, nothing was stored")]
     Unavailable(#[source] Cause),
-    /// The answer was lost: the batch is stored whole, in part, or not at all. Append it again to know.
+    /// The answer was lost: the batch is stored whole, in part, or not at all, or will be. Append it
+    /// again to know; what then loses to a claim alone may yet be stored, should its holder free it.
     #[error("the answer of an append was lost, its outcome is unknown")]
     OutcomeUnknown(#[source] Cause),
     /// The store refuses the data of at least one commit for ever. Nothing was stored.

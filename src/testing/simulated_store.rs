@@ -41,7 +41,8 @@ pub enum Trouble {
     Slow(Duration),
     /// Its answer takes this much longer.
     AnswerLate(Duration),
-    /// It gets to the server again, this much later; the second answer goes nowhere.
+    /// It gets to the server twice, so far apart, and its caller hears the second answer: as where
+    /// a driver sends again on its own.
     Twice(Duration),
     /// An append loses to other writers without an effect; anything else fails.
     Conflict,
@@ -233,15 +234,10 @@ impl SimulatedStore {
         if let Some(Trouble::Slow(more) | Trouble::EffectLater(more)) = draw.trouble {
             sleep(more).await;
         }
-        let effect = self.effect(number, &ask).await;
+        let mut effect = self.effect(number, &ask).await;
         if let Some(Trouble::Twice(later)) = draw.trouble {
-            let again = self.clone();
-            self.under_way_by(1);
-            tokio::spawn(async move {
-                sleep(later).await;
-                drop(again.effect(number, &ask).await);
-                again.under_way_by(-1);
-            });
+            sleep(later).await;
+            effect = self.effect(number, &ask).await;
         }
         self.under_way_by(-1);
         sleep(draw.back).await;

@@ -1,22 +1,29 @@
 //! The answer of an append is lost: the caller hears the truth all the same.
 
-use std::time::Duration;
+use std::{
+    future::ready,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use dormouse::{
-    domain::Version,
+    domain::{Claim, Version},
     runtime::CommandError,
     settings::JournalSettings,
+    store::{AppendError, Commit, EventStore as _},
     testing::{Fault, Operation},
 };
 use futures_util::future::join_all;
 
 use super::{
-    node::{Node, Setup, keyed},
+    node::{Node, Setup, foreign, keyed},
+    rigged::Rigged,
     scale,
 };
 use crate::support::{
     Backend, backends,
     checker::{Heard, check, command, open, read, stream, told},
+    counter::{Name, id},
     proxy::Proxy,
 };
 
@@ -102,6 +109,53 @@ async fn an_outcome_that_stays_unknown_is_found_out_by_a_retry_under_the_key() {
             node.runtime.shutdown().await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_claim_that_is_lost_while_the_first_append_is_on_its_way_is_not_told_to_be() {
+    let late: Arc<Mutex<Vec<Arc<[Commit]>>>> = Arc::default();
+    let store = Rigged::over_memory({
+        let late = Arc::clone(&late);
+        move |inner, batch| {
+            let mut late = late.lock().unwrap();
+            if batch[0].stream == stream("Counter", "c") && late.is_empty() {
+                late.push(batch);
+                let lost = AppendError::OutcomeUnknown("a scripted fault".into());
+                return Box::pin(ready(Err(lost)));
+            }
+            Box::pin(async move { inner.append(batch).await })
+        }
+    });
+    let node = Setup::shared().start_on(&store).await;
+    let counters = node.counters.clone();
+    let name = async |counter: &str, name: Option<&str>, key: &str| {
+        let name = Name {
+            name: name.map(str::to_owned),
+        };
+        let options = keyed(key, Duration::from_secs(20));
+        counters.execute(&id(counter), name, options).await
+    };
+    // Another writer has the name, and the first append of ours does not get to the store.
+    let taken = Commit {
+        takes: vec![Claim::new("name", "late")],
+        ..named("b", 0, r#"{"name":"late"}"#)
+    };
+    store.save(taken).await.unwrap();
+
+    let first = name("c", Some("late"), "t-1").await;
+    name("b", None, "t-2").await.unwrap();
+    let batch = Arc::clone(&late.lock().unwrap()[0]);
+    store.append(batch).await.unwrap();
+    let again = name("c", Some("late"), "t-1").await.unwrap();
+
+    let unknown = matches!(first, Err(CommandError::OutcomeUnknown));
+    assert!(unknown, "{first:?}");
+    assert_eq!((again.version.get(), again.replayed), (1, true));
+}
+
+/// The event of a name, as another writer stores it.
+fn named(counter: &str, expected: u64, data: &str) -> Commit {
+    foreign(counter, expected, "CounterNamedEvent", data)
 }
 
 #[tokio::test]
