@@ -183,12 +183,30 @@ mod tests {
         let text = exposition.into_text();
         let labels = "projection=\"directory\",generation=\"2\"";
         has(&text, "dormouse_projections_told 1");
-        has(&text, &format!("dormouse_projection_lag_positions{{{labels}}} 5"));
-        has(&text, &format!("dormouse_projection_lag_seconds{{{labels}}} 1.5"));
-        has(&text, &format!("dormouse_projection_position{{{labels}}} 7"));
-        has(&text, &format!("dormouse_projection_parked_events{{{labels}}} 3"));
-        has(&text, &format!("dormouse_projection_state{{{labels},state=\"building\"}} 1"));
-        has(&text, &format!("dormouse_projection_state{{{labels},state=\"running\"}} 0"));
+        has(
+            &text,
+            &format!("dormouse_projection_lag_positions{{{labels}}} 5"),
+        );
+        has(
+            &text,
+            &format!("dormouse_projection_lag_seconds{{{labels}}} 1.5"),
+        );
+        has(
+            &text,
+            &format!("dormouse_projection_position{{{labels}}} 7"),
+        );
+        has(
+            &text,
+            &format!("dormouse_projection_parked_events{{{labels}}} 3"),
+        );
+        has(
+            &text,
+            &format!("dormouse_projection_state{{{labels},state=\"building\"}} 1"),
+        );
+        has(
+            &text,
+            &format!("dormouse_projection_state{{{labels},state=\"running\"}} 0"),
+        );
     }
 
     #[test]
