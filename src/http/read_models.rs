@@ -61,6 +61,11 @@ impl ReadModels {
 }
 
 impl ReadModels {
+    /// What keeps them.
+    pub(super) const fn projections(&self) -> &Projections {
+        &self.projections
+    }
+
     /// What each is called, and which parameters of its own it takes.
     pub(super) fn described(&self) -> Vec<ModelDescription> {
         let models = self.models.iter();

@@ -8,6 +8,7 @@ use actix_web::{
     web::Data,
 };
 
+use super::followers;
 use crate::{
     http::{problem::Problem, request::query, runtime},
     metrics::{Collect, Exposition},
@@ -31,6 +32,7 @@ pub(in crate::http) async fn metrics(request: HttpRequest) -> Result<HttpRespons
     query(&request, &[])?;
     let mut exposition = Exposition::default();
     runtime.collect(&mut exposition);
+    followers::collect(&request, &mut exposition).await;
     if let Some(collectors) = request.app_data::<Data<Collectors>>() {
         for collector in &collectors.0 {
             collector.collect(&mut exposition);

@@ -2,6 +2,7 @@
 
 pub(super) mod docs;
 mod document;
+mod followers;
 pub(super) mod log_operations;
 pub(super) mod metrics;
 pub(super) mod openapi;

@@ -7,8 +7,11 @@
 
 use std::{fs, path::Path};
 
-use super::{Wire, user};
-use crate::support::exposition::{Figures, Told};
+use super::{Wire, until, user};
+use crate::support::{
+    exposition::{Figures, Told},
+    sse::Sse,
+};
 
 #[tokio::test]
 async fn prometheus_can_read_what_the_server_counted() {
@@ -40,6 +43,40 @@ async fn prometheus_can_read_what_the_server_counted() {
     let started = figures.get("dormouse_start_time_seconds");
     let now = chrono::Utc::now().timestamp() as f64;
     assert!(started <= now && started > now - 600.0, "{started} {now}");
+}
+
+#[tokio::test]
+async fn who_follows_the_log_is_told_with_how_far_it_is() {
+    for wire in [Wire::sqlite(&[]).await, Wire::postgres(&[]).await] {
+        wire.create_user("ada").await;
+        let read = async || Figures::read(&wire.get("/metrics").await.is(200).text);
+        assert_eq!(read().await.get("dormouse_streams_open"), 0.0);
+
+        let stream = Sse::open(&format!("{}/v1/events/stream", wire.server.url()), None).await;
+        let directory = "{projection=\"user_directory\",generation=\"1\"}";
+        until("the directory has come to the log's end", async || {
+            let figures = read().await;
+            figures.find(&format!("dormouse_projection_position{directory}")) == Some(1.0)
+        })
+        .await;
+        let followed = read().await;
+        drop(stream);
+
+        assert_eq!(followed.get("dormouse_streams_open"), 1.0);
+        assert_eq!(followed.get("dormouse_subscriptions"), 1.0);
+        let lag = format!("dormouse_projection_lag_positions{directory}");
+        assert_eq!(followed.get(&lag), 0.0);
+        let running = directory.replace('}', ",state=\"running\"}");
+        let running = format!("dormouse_projection_state{running}");
+        until("the directory is served", async || {
+            read().await.get(&running) == 1.0
+        })
+        .await;
+        until("the stream is closed", async || {
+            read().await.get("dormouse_streams_open") == 0.0
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -78,6 +115,12 @@ fn documented(page: &str) -> Vec<Told> {
 #[tokio::test]
 async fn the_page_on_metrics_lists_exactly_what_the_server_tells() {
     let wire = Wire::sqlite(&[]).await;
+    // Until it has a generation, the projection's labels are not to be seen.
+    until("the directory is built", async || {
+        let text = wire.get("/metrics").await.text.clone();
+        text.contains("dormouse_projection_position{")
+    })
+    .await;
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let mut documented = documented(&fs::read_to_string(page).unwrap());
     let mut told = Figures::read(&wire.get("/metrics").await.text).families;

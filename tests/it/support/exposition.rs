@@ -35,8 +35,13 @@ impl Figures {
     /// A figure by its name and labels: `a_total{kind="x"}`.
     #[track_caller]
     pub(crate) fn get(&self, sample: &str) -> f64 {
-        let value = self.samples.get(sample);
-        *value.unwrap_or_else(|| panic!("there is no {sample} in {:#?}", self.samples))
+        let value = self.find(sample);
+        value.unwrap_or_else(|| panic!("there is no {sample} in {:#?}", self.samples))
+    }
+
+    /// The same, where it may be missing.
+    pub(crate) fn find(&self, sample: &str) -> Option<f64> {
+        self.samples.get(sample).copied()
     }
 
     /// What has become of a figure since an earlier text.
