@@ -47,7 +47,9 @@ async fn prometheus_can_read_what_the_server_counted() {
 
 #[tokio::test]
 async fn who_follows_the_log_is_told_with_how_far_it_is() {
-    for wire in [Wire::sqlite(&[]).await, Wire::postgres(&[]).await] {
+    // An idle stream whose client is gone is noticed by its next heartbeats.
+    let quick = [("DORMOUSE__STREAMS__HEARTBEAT", "50ms")];
+    for wire in [Wire::sqlite(&quick).await, Wire::postgres(&quick).await] {
         wire.create_user("ada").await;
         let read = async || Figures::read(&wire.get("/metrics").await.is(200).text);
         assert_eq!(read().await.get("dormouse_streams_open"), 0.0);
@@ -117,7 +119,7 @@ async fn the_page_on_metrics_lists_exactly_what_the_server_tells() {
     let wire = Wire::sqlite(&[]).await;
     // Until it has a generation, the projection's labels are not to be seen.
     until("the directory is built", async || {
-        let text = wire.get("/metrics").await.text.clone();
+        let text = wire.get("/metrics").await.text;
         text.contains("dormouse_projection_position{")
     })
     .await;
