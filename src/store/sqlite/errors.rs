@@ -91,7 +91,7 @@ mod tests {
     impl std::error::Error for Answer {}
 
     impl DatabaseError for Answer {
-        fn message(&self) -> &str {
+        fn message(&self) -> &'static str {
             "an answer"
         }
 
