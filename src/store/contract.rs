@@ -206,6 +206,7 @@ fn commit(stream: &StreamId, expected: u64, events: u64) -> Commit {
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 
@@ -265,7 +266,8 @@ fn positions(verdicts: &[Verdict]) -> Vec<u64> {
 fn assert_lost_version(verdict: &Verdict, expected: u64) {
     match verdict {
         Verdict::Lost(Loss::Version { current }) => assert_eq!(current.get(), expected),
-        Verdict::Lost(Loss::Claim { .. } | Loss::Key(_)) | Verdict::Committed { .. } => {
+        Verdict::Lost(Loss::Claim { .. } | Loss::Key(_) | Loss::Row | Loss::Refused { .. })
+        | Verdict::Committed { .. } => {
             panic!("not a lost version: {verdict:?}")
         }
     }

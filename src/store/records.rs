@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
+use super::RowChange;
 use crate::domain::{
     AggregateId, CausationId, Claim, CorrelationId, CreatedBy, EventId, Fingerprint,
     IdempotencyKey, Position, StreamId, Version,
@@ -34,6 +35,9 @@ pub struct Commit {
     pub takes: Vec<Claim>,
     /// The receipt of a keyed command; it loses where the stream has one under the key.
     pub receipt: Option<NewReceipt>,
+    /// What it does to the aggregate's row, where its type has a state table. Boxed, because most
+    /// types have none.
+    pub row: Option<Box<RowChange>>,
 }
 
 impl Commit {
@@ -127,6 +131,13 @@ pub enum Loss {
     },
     /// The stream has a receipt under the key.
     Key(Box<Receipt>),
+    /// Somebody else has written, made or deleted the aggregate's row.
+    Row,
+    /// A unique index of the state table refuses the row.
+    Refused {
+        /// The column, and the value that another row has; the value is empty where it is a secret.
+        claim: Claim,
+    },
 }
 
 /// An event as it is stored.

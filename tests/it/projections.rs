@@ -112,6 +112,7 @@ fn commit(event_type: &'static str) -> Commit {
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 

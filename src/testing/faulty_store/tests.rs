@@ -39,6 +39,7 @@ fn commit() -> Commit {
         frees: vec![],
         takes: vec![],
         receipt: None,
+        row: None,
     }
 }
 

@@ -233,6 +233,7 @@ mod tests {
             frees: vec![],
             takes: vec![],
             receipt: None,
+            row: None,
         }
     }
 
