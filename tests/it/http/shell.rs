@@ -290,6 +290,12 @@ async fn what_cannot_be_read_is_told() {
         "1 to 64 characters",
     );
     refused(&on("memory://"), 1, "memory://");
+    // The reason, once, and not merely that something was waited for.
+    let nobody = on("postgres://u:geheim@127.0.0.1:1/x");
+    refused(&nobody, 1, "Connection refused");
+    let said = String::from_utf8_lossy(&nobody.stderr);
+    assert_eq!(said.matches("Connection refused").count(), 1, "{said}");
+    assert!(!said.contains("geheim"), "{said}");
     refused(&on(&missing), 1, "none.db");
     assert!(!nowhere.path().join("none.db").exists());
 }
