@@ -11,6 +11,7 @@ mod history;
 mod hostile;
 mod keys;
 mod limits;
+mod logs;
 mod metrics;
 mod openapi;
 mod problems;
