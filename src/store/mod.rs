@@ -14,6 +14,7 @@ mod errors;
 mod hints;
 pub mod memory;
 pub mod models;
+mod net_rows;
 mod open;
 pub mod postgres;
 mod query;
