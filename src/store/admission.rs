@@ -104,13 +104,11 @@ impl<'a> Judge<'a> {
         }
         let loss = self.objection(commit).or_else(|| refusal(commit));
         self.losers.note(commit, loss.is_some());
-        match loss {
-            Some(loss) => Admission::Lost(loss),
-            None => {
-                self.take_effect(commit);
-                Admission::Store
-            }
+        if let Some(loss) = loss {
+            return Admission::Lost(loss);
         }
+        self.take_effect(commit);
+        Admission::Store
     }
 
     /// The verdict on a commit that is stored already, or that follows one that lost.
@@ -289,8 +287,8 @@ pub fn one_statement(batch: &[&Commit]) -> usize {
             return index;
         }
         last.insert(stream, commit);
-        let takes = commit.takes.iter();
-        taken.extend(takes.map(|claim| (&stream.aggregate_type, claim)));
+        let claims = commit.takes.iter();
+        taken.extend(claims.map(|claim| (&stream.aggregate_type, claim)));
     }
     batch.len()
 }

@@ -14,7 +14,6 @@ mod errors;
 mod hints;
 pub mod memory;
 pub mod models;
-mod net_rows;
 mod open;
 pub mod postgres;
 mod query;

@@ -102,11 +102,12 @@ impl Beside {
     }
 
     async fn load(&self, id: &str) -> LoadedRow {
-        let one = stream(id);
-        let loaded = self
-            .rows
-            .load(&one.aggregate_type, &THINGS, &[one.aggregate_id.clone()])
-            .await;
+        let StreamId {
+            aggregate_type,
+            aggregate_id,
+        } = stream(id);
+        let ids = [aggregate_id];
+        let loaded = self.rows.load(&aggregate_type, &THINGS, &ids).await;
         let mut loaded = loaded.expect("a row");
         assert_eq!(loaded.len(), 1);
         loaded.remove(0)

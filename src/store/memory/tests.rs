@@ -71,7 +71,7 @@ impl OtherProgram for MemoryStore {
     async fn grow(&self, id: &str, by: i64) {
         self.with_state_table(TABLE, |table| {
             let row = table.rows.get_mut(id).unwrap();
-            let RowValue::Int(size) = &mut row.values.get_mut("size").unwrap() else {
+            let RowValue::Int(size) = row.values.get_mut("size").unwrap() else {
                 panic!("no size");
             };
             *size += by;
@@ -98,9 +98,9 @@ impl OtherProgram for MemoryStore {
         let value = self.with_state_table(TABLE, |table| {
             table.rows.get(id)?.values.get(column).cloned()
         });
-        match value? {
-            RowValue::Text(text) => Some(text),
-            _ => None,
+        if let RowValue::Text(text) = value? {
+            return Some(text);
         }
+        None
     }
 }

@@ -68,13 +68,16 @@ impl StateRows for SimulatedStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{store::memory::MemoryStore, testing::simulated_store::Trouble};
+    use crate::{
+        store::memory::{MemoryRow, MemoryStore},
+        testing::simulated_store::Trouble,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_trouble_meets_a_load_of_rows() {
         let memory = MemoryStore::new();
         memory.with_state_table("samples", |table| {
-            table.rows.insert("a".to_owned(), Default::default())
+            table.rows.insert("a".to_owned(), MemoryRow::default())
         });
         let store = SimulatedStore::new(Arc::new(memory), 1, 1..=5, |_| {});
         store.script(CallKind::Other, 1, Trouble::Fail);
