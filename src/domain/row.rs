@@ -188,11 +188,9 @@ impl RowMarks {
 
 /// 64 bits of a hash: that a change goes unseen is one chance in 10^19.
 fn mark(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(text.as_bytes())[..8]);
+    format!("{:016x}", u64::from_be_bytes(first))
 }
 
 #[cfg(test)]
