@@ -1,6 +1,7 @@
 //! The contract with clients, against the real binary and over the wire.
 
 mod bodies;
+mod combinations;
 mod commands;
 mod database;
 mod embed;
@@ -17,6 +18,7 @@ mod raw;
 mod reads;
 mod replay;
 mod roles;
+mod routes;
 mod runtime;
 mod secrets;
 mod shell;

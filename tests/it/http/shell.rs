@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, ChildStdout, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -342,5 +342,41 @@ fn shells_are_told_how_to_complete() {
             script.contains("aggregate") && script.contains("query"),
             "{shell}"
         );
+    }
+}
+
+/// What bash would offer after these words.
+fn offered(words: &str) -> Vec<String> {
+    let script = printed(&binary().args(["completions", "bash"]).output().unwrap());
+    let words_and_nothing = format!("{words} ''");
+    let ask = format!(
+        "{script}\nCOMP_WORDS=({words_and_nothing}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+         _dormouse dormouse '' \"${{COMP_WORDS[-2]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    printed(&output).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_and_their_options() {
+    for (words, expected) in [
+        (
+            "dormouse",
+            &["serve", "migrate", "replay", "events", "aggregate"][..],
+        ),
+        ("dormouse events", &["query", "tail"]),
+        ("dormouse aggregate", &["show", "diff"]),
+        ("dormouse projections", &["list", "rebuild", "resume"]),
+        (
+            "dormouse aggregate show",
+            &["--version", "--at", "--json", "--config"],
+        ),
+        ("dormouse events query --order", &["asc", "desc"]),
+    ] {
+        let offered = offered(words);
+        for word in expected {
+            let found = offered.iter().any(|offered| offered == word);
+            assert!(found, "{words}: {word} is not in {offered:?}");
+        }
     }
 }
