@@ -23,6 +23,17 @@ pub trait StateRow: Aggregate {
     /// [`UnmappableRow`] names the column whose value no state can have.
     fn from_row(row: &Row) -> Result<Self, UnmappableRow>;
 
+    /// This state of a row, with what a row does not tell taken from what was known before: the
+    /// permissions of a role, whose table has no column for them.
+    ///
+    /// By default the row tells everything. Where it does not, such a part lives in the events
+    /// alone: what is known of it where rows alone are kept is what the events tell, and a
+    /// decision that would change it there cannot be kept.
+    #[must_use]
+    fn keeping(self, _known: &Self) -> Self {
+        self
+    }
+
     /// The values of the table's stamps when a row is inserted.
     fn stamps_on_insert(stamp: &Stamp<'_>) -> Vec<(&'static str, RowValue)>;
 

@@ -7,10 +7,13 @@
 use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
+use chrono::SecondsFormat;
 use serde_json::value::RawValue;
 
-use super::ReadError;
-use crate::domain::{AggregateId, AggregateType, Row, RowMarks, RowValue, StateTable, Version};
+use super::{Loss, ReadError};
+use crate::domain::{
+    AggregateId, AggregateType, Claim, Row, RowMarks, RowValue, StateTable, Version,
+};
 
 /// What a commit does to its aggregate's row, in the transaction that stores the rest of it.
 #[derive(Debug, Clone)]
@@ -32,6 +35,16 @@ pub struct RowChange {
     pub versioned_by: VersionedBy,
 }
 
+impl RowChange {
+    /// Whether one write of the row does for both, where `earlier` is the change of it before this.
+    pub(super) fn follows(&self, earlier: &Self) -> bool {
+        // A row that is deleted and inserted again is another one, in the columns not mapped too.
+        let inserted_again =
+            earlier.before.is_some() && earlier.after.is_none() && self.after.is_some();
+        earlier.after == self.before && !inserted_again
+    }
+}
+
 /// Where an aggregate's version stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionedBy {
@@ -44,7 +57,8 @@ pub enum VersionedBy {
 /// What is known of a row beside it.
 #[derive(Debug, Clone)]
 pub struct RowTrack {
-    /// The version that callers see where rows alone are kept; never before `log_version`.
+    /// The version that callers see where rows alone are kept; never before `log_version`. It never
+    /// goes back: a commit versioned by the log that says less leaves a later one as it is.
     pub version: Version,
     /// The version of the log that the row last agreed with; zero where it never did.
     pub log_version: Version,
@@ -68,6 +82,23 @@ pub struct LoadedRow {
     pub track: Option<RowTrack>,
 }
 
+/// The refusal of a row by a unique index over some of its columns, as one claim: a value that
+/// nobody may be shown is left out.
+pub(super) fn refused(columns: &[&str], row: &Row) -> Loss {
+    let value = |column: &&str| match row.values.get(*column) {
+        Some(RowValue::Text(text)) => text.clone(),
+        Some(RowValue::Int(number)) => number.to_string(),
+        Some(RowValue::Bool(value)) => value.to_string(),
+        Some(RowValue::Time(time)) => time.to_rfc3339_opts(SecondsFormat::Micros, true),
+        Some(RowValue::Json(value)) => value.to_string(),
+        Some(RowValue::Secret(_) | RowValue::Null) | None => String::new(),
+    };
+    let values: Vec<String> = columns.iter().map(value).collect();
+    Loss::Refused {
+        claim: Claim::new(columns.join(","), values.join(",")),
+    }
+}
+
 /// Reads state tables.
 #[async_trait]
 pub trait StateRows: Debug + Send + Sync + 'static {
@@ -89,8 +120,9 @@ pub trait StateRows: Debug + Send + Sync + 'static {
         ids: &[AggregateId],
     ) -> Result<Vec<LoadedRow>, ReadError>;
 
-    /// The rows of a table after a key, by key (compared byte by byte), `limit` at most; a key is given as it
-    /// stands, though it may be no valid id. Tracks without a row are not among them.
+    /// The rows of a table after a key, `limit` at most, in the order in which the table's own index
+    /// has its keys (on PostgreSQL that of the column's collation, not always that of bytes); a key
+    /// is given as it stands, though it may be no valid id. Tracks without a row are not among them.
     ///
     /// # Errors
     /// [`ReadError`].

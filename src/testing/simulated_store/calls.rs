@@ -12,8 +12,8 @@ use crate::{
     },
     store::{
         AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
-        Verdict,
+        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
+        StoredSnapshot, Verdict,
     },
 };
 
@@ -187,6 +187,11 @@ impl EventStore for SimulatedStore {
             effect(move || async move { store.save_snapshots(snapshots, keep).await })
         })
         .await
+    }
+
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        self.inner.state_rows()?;
+        Some(Arc::new(self.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {
