@@ -36,6 +36,7 @@ mod replay;
 mod schema;
 mod settle;
 mod snapshots;
+mod spans;
 mod steps;
 mod system;
 mod view;
