@@ -60,6 +60,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("actix", &["src/runtime/", "src/runtime.rs"]),
     ("actix_rt", &["src/runtime/", "src/runtime.rs"]),
     ("actix_web", &["src/http/", "src/http.rs", "src/serve.rs"]),
+    ("actix_http", &["src/http/"]),
+    ("actix_service", &["src/http/"]),
+    ("tokio_rustls", &["src/http/"]),
     // A read model owns tables in the log's database, so what it is handed is a connection.
     (
         "sqlx",
