@@ -52,7 +52,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 
 /// The files of the library's root and of the binary, which may name everything.
 const ROOTS: &[&str] = &[
-    "lib", "main", "serve", "migrate", "history", "replay", "logging",
+    "lib", "main", "serve", "migrate", "history", "replay", "logging", "otlp", "throttle",
 ];
 
 /// Crates that stay behind a module: the crate, and the beginnings of the paths that may name it.
