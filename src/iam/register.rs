@@ -7,7 +7,10 @@ use super::{
     UserAdopted, UserCreated, UserPasswordChanged, UserReconciled, UserRolesAssigned, UserUpdated,
     prepare_create, prepare_password,
 };
-use crate::runtime::{AggregateBuilder, CommandError, PrepareContext, RuntimeBuilder};
+use crate::{
+    adoption::AdoptionBuilder,
+    runtime::{AggregateBuilder, CommandError, PrepareContext, RuntimeBuilder},
+};
 
 /// Adds `User` and `Role` to a runtime; passwords are hashed by `hasher`.
 #[must_use]
@@ -15,6 +18,12 @@ pub fn register(builder: RuntimeBuilder, hasher: &PasswordHasher) -> RuntimeBuil
     builder
         .aggregate::<User>(|user| users(user, hasher))
         .aggregate::<Role>(roles)
+}
+
+/// Adds `User` and `Role` to what can be adopted, verified and repaired.
+#[must_use]
+pub fn adoption(builder: AdoptionBuilder) -> AdoptionBuilder {
+    builder.aggregate::<User>().aggregate::<Role>()
 }
 
 fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuilder<User> {

@@ -5,6 +5,7 @@
     reason = "the helpers of the tests stop at the first surprise, as the tests do"
 )]
 
+mod adoption;
 mod fire;
 mod http;
 mod layering;
