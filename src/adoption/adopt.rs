@@ -6,11 +6,11 @@ use super::{
     Adoption, AdoptionError, Inner,
     append::Teller,
     mapping::{Mapped, stream},
-    walk::{Met, Walk},
+    walk::{Cursor, Page},
 };
 use crate::{
     domain::{AggregateId, CorrelationId, Stamp, Version, error_chain},
-    store::{AppendError, Commit, LoadedRow, Loss, Verdict},
+    store::{AppendError, Commit, LoadedRow, Loss, RecoveryRequest, Verdict},
 };
 
 /// How often a row that changes under our hands is read anew.
@@ -81,8 +81,7 @@ impl Adoption {
     ) -> Result<Adopted, AdoptionError> {
         let mapped = self.checked(aggregate_type).await?;
         let inner = &*self.inner;
-        let batch = options.batch.max(1);
-        let mut walk = Walk::new(&inner.store, &inner.rows, &mapped, None, batch);
+        let mut walk = self.walk(&mapped, Cursor::START, options.batch);
         let mut run = Run {
             inner,
             mapped: &*mapped,
@@ -92,9 +91,10 @@ impl Adoption {
             tell: &mut tell,
         };
         let mut page = walk.next().await?;
-        while !page.is_empty() {
+        // The log has nothing that could be adopted.
+        while let Some(Page::Rows(rows)) = page {
             // The next page is read while this one is written.
-            let (written, next) = tokio::join!(run.page(page), walk.next());
+            let (written, next) = tokio::join!(run.page(rows), walk.next());
             written?;
             page = next?;
         }
@@ -113,27 +113,45 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn page(&mut self, page: Vec<Met>) -> Result<(), AdoptionError> {
+    async fn page(&mut self, page: Vec<(String, LoadedRow)>) -> Result<(), AdoptionError> {
+        let rows = page.len() as u64;
         let mut commits = Vec::with_capacity(page.len());
-        let mut rows = 0;
-        for met in page {
-            let Some(loaded) = met.row else { continue };
-            rows += 1;
-            if met.version > Version::ZERO {
+        for (key, loaded) in page {
+            // It has been met with events. Of others it comes out when theirs is refused.
+            if loaded
+                .track
+                .as_ref()
+                .is_some_and(|track| track.log_version > Version::ZERO)
+            {
                 self.done.had_events += 1;
                 continue;
             }
-            match self.first_commit(&met.key, &loaded) {
+            match self.first_commit(&key, &loaded) {
                 Ok(commit) => commits.push(commit),
-                Err(reason) => self.refuse(met.key, reason),
+                Err(reason) => self.refuse(key, reason),
             }
         }
         if self.dry_run {
-            self.done.adopted += commits.len() as u64;
+            self.count(&commits).await?;
         } else if !commits.is_empty() {
             self.store(commits).await?;
         }
         (self.tell)(AdoptProgress::Rows(rows));
+        Ok(())
+    }
+
+    /// What would become of commits, as far as the log tells.
+    async fn count(&mut self, commits: &[Commit]) -> Result<(), AdoptionError> {
+        let requests = commits.iter().map(|commit| RecoveryRequest {
+            stream: commit.stream.clone(),
+            fingerprint: None,
+            after: Version::ZERO,
+        });
+        let recovered = self.inner.store.recover(requests.collect(), 1).await?;
+        let had_events = recovered.iter().filter(|found| !found.events.is_empty());
+        let had_events = had_events.count() as u64;
+        self.done.had_events += had_events;
+        self.done.adopted += commits.len() as u64 - had_events;
         Ok(())
     }
 

@@ -23,6 +23,7 @@ pub use compare::{ColumnDifference, Drift, EventRef, Finding};
 pub use error::{AdoptionError, StartError, Unfoldable};
 pub use repair::{Examined, Repair, RepairFrom, Repaired};
 pub use verify::{Verified, VerifyOptions, VerifyProgress};
+pub use walk::Cursor;
 
 use crate::{
     domain::{Clock, IdGenerator, StateRow, StateTable, SystemClock, Upcaster},
@@ -30,6 +31,7 @@ use crate::{
     store::{EventStore, StateRows},
 };
 use mapping::{Mapped, Typed};
+use walk::Walk;
 
 /// The mapped types of a store, to be adopted, verified and repaired. Clones are the same.
 #[derive(Debug, Clone)]
@@ -147,6 +149,17 @@ impl Adoption {
         let mapped = self.mapped(aggregate_type)?;
         let rows = &self.inner.rows;
         Ok(rows.count(mapped.aggregate_type(), mapped.table()).await?)
+    }
+
+    /// A walk of a type, in pages of one at least.
+    fn walk(&self, mapped: &Arc<dyn Mapped>, cursor: Cursor, page: u32) -> Walk {
+        Walk {
+            store: Arc::clone(&self.inner.store),
+            rows: Arc::clone(&self.inner.rows),
+            mapped: Arc::clone(mapped),
+            page: page.max(1),
+            cursor: Some(cursor),
+        }
     }
 
     fn mapped(&self, aggregate_type: &str) -> Result<&Arc<dyn Mapped>, AdoptionError> {

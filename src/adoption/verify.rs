@@ -10,11 +10,11 @@ use super::{
     compare::{Drift, Finding, unfoldable},
     mapping::{Folding, Mapped, stream},
     repair::Look,
-    walk::{Met, Walk},
+    walk::{Cursor, Page, Walk},
 };
 use crate::{
-    domain::{AggregateId, Version, error_chain},
-    store::{ReadError, Recovered, RecoveryRequest},
+    domain::{AggregateId, Row, Version, error_chain},
+    store::{LoadedRow, ReadError, Recovered, RecoveryRequest},
 };
 
 /// Events of each aggregate in the first look-up; few have more.
@@ -25,14 +25,14 @@ pub(super) const PAGE: u32 = 1000;
 /// What is compared, and how much of it at once.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// Aggregates in a page.
+    /// Rows or aggregates in a page.
     pub page: u32,
     /// Pages at once, one at least.
     pub parallel: usize,
     /// So many of them, drawn at random; all of them without it.
     pub sample: Option<u64>,
-    /// Only those after this key.
-    pub after: Option<String>,
+    /// From here on.
+    pub from: Cursor,
     /// So many pages at most.
     pub pages: Option<u64>,
 }
@@ -43,7 +43,7 @@ impl Default for VerifyOptions {
             page: 1000,
             parallel: 1,
             sample: None,
-            after: None,
+            from: Cursor::START,
             pages: None,
         }
     }
@@ -52,12 +52,12 @@ impl Default for VerifyOptions {
 /// What a run found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Rows and aggregates that were compared.
+    /// Rows, and aggregates without one, that were compared.
     pub compared: u64,
     /// Those that do not agree; each was told.
     pub drifted: u64,
-    /// The last key that was come to, where pages are left.
-    pub stopped_at: Option<String>,
+    /// Where a further run would go on; nothing where all is compared.
+    pub stopped_at: Option<Cursor>,
 }
 
 /// What a run tells while it goes on.
@@ -85,38 +85,34 @@ impl Adoption {
         mut tell: impl FnMut(VerifyProgress) + Send,
     ) -> Result<Verified, AdoptionError> {
         let mapped = self.checked(aggregate_type).await?;
-        let inner = &self.inner;
-        let after = options.after.as_deref();
-        let mut walk = Walk::new(&inner.store, &inner.rows, &mapped, after, options.page);
+        let mut walk = self.walk(&mapped, options.from, options.page);
         let mut run = Run {
-            inner: Arc::clone(inner),
-            mapped: Arc::clone(&mapped),
+            inner: Arc::clone(&self.inner),
+            mapped,
             parallel: options.parallel.max(1),
             running: JoinSet::new(),
+            with_events: 0,
             done: Verified::default(),
             tell: &mut tell,
         };
         if let Some(sample) = options.sample {
-            let drawn = run.draw(&mut walk, sample).await?;
-            let mut drawn = drawn.into_iter().peekable();
-            while drawn.peek().is_some() {
-                run.page(drawn.by_ref().take(options.page.max(1) as usize).collect())
-                    .await?;
-            }
+            run.sample(&mut walk, sample).await?;
             return run.end().await;
         }
+        // Only a walk from the start has seen all rows.
+        let whole = walk.cursor == Some(Cursor::START);
         let mut pages = 0;
-        loop {
-            let page = walk.next().await?;
-            let Some(last) = page.last() else { break };
-            let last = last.key.clone();
+        while let Some(page) = walk.next().await? {
             run.page(page).await?;
             pages += 1;
             if options.pages.is_some_and(|most| pages >= most) {
-                run.done.stopped_at = Some(last);
                 break;
             }
+            if whole && walk.cursor == Some(Cursor::Log(None)) && run.all_have_rows().await? {
+                walk.cursor = None;
+            }
         }
+        run.done.stopped_at = walk.cursor.take();
         run.end().await
     }
 }
@@ -125,49 +121,67 @@ struct Run<'a> {
     inner: Arc<Inner>,
     mapped: Arc<dyn Mapped>,
     parallel: usize,
-    running: JoinSet<Result<(u64, Vec<Finding>), AdoptionError>>,
+    running: JoinSet<Result<Compared, AdoptionError>>,
+    /// Rows so far that have events.
+    with_events: u64,
     done: Verified,
     tell: &'a mut (dyn FnMut(VerifyProgress) + Send),
 }
 
+/// What came of a page.
+#[derive(Debug, Default)]
+struct Compared {
+    compared: u64,
+    with_events: u64,
+    findings: Vec<Finding>,
+}
+
 impl Run<'_> {
-    /// Draws so many of all there are, each with the same chance: Vitter's algorithm R.
-    async fn draw(&mut self, walk: &mut Walk, sample: u64) -> Result<Vec<Met>, ReadError> {
+    /// Draws so many of all there are, and compares them.
+    async fn sample(&mut self, walk: &mut Walk, sample: u64) -> Result<(), AdoptionError> {
         let wanted = usize::try_from(sample).unwrap_or(usize::MAX);
-        let mut drawn: Vec<Met> = Vec::new();
-        let mut seen: usize = 0;
-        loop {
-            let page = walk.next().await?;
-            if page.is_empty() {
-                return Ok(drawn);
-            }
-            let before = drawn.len();
-            let len = page.len() as u64;
-            for met in page {
-                seen += 1;
-                if drawn.len() < wanted {
-                    drawn.push(met);
-                    continue;
+        let (mut rows, mut log) = (Reservoir::new(wanted), Reservoir::new(wanted));
+        while let Some(page) = walk.next().await? {
+            match page {
+                Page::Rows(page) => {
+                    (self.tell)(VerifyProgress::PassedOver(page.len() as u64));
+                    page.into_iter().for_each(|row| rows.offer(row));
                 }
-                let place = rand::rng().random_range(0..seen);
-                if let Some(drawn) = drawn.get_mut(place) {
-                    *drawn = met;
-                }
+                Page::Log(page) => page.into_iter().for_each(|id| log.offer(id)),
             }
-            let taken = (drawn.len() - before) as u64;
-            (self.tell)(VerifyProgress::PassedOver(len - taken));
         }
+        let (rows, log) = one_by_one(rows.drawn, log.drawn, wanted);
+        for page in pages(rows, walk.page) {
+            self.page(Page::Rows(page)).await?;
+        }
+        for page in pages(log, walk.page) {
+            self.page(Page::Log(page)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether no aggregate is left that has no row: events stay for ever and keys are unique, so
+    /// there are never more rows with events than aggregates, and as many only where each has one.
+    async fn all_have_rows(&mut self) -> Result<bool, AdoptionError> {
+        while !self.running.is_empty() {
+            self.finish().await?;
+        }
+        let store = &self.inner.store;
+        let aggregates = store.count_aggregates(self.mapped.aggregate_type()).await?;
+        Ok(aggregates == self.with_events)
     }
 
     /// Begins with a page, once there is room for it.
-    async fn page(&mut self, page: Vec<Met>) -> Result<(), AdoptionError> {
+    async fn page(&mut self, page: Page) -> Result<(), AdoptionError> {
         while self.running.len() >= self.parallel {
             self.finish().await?;
         }
         let (inner, mapped) = (Arc::clone(&self.inner), Arc::clone(&self.mapped));
         self.running.spawn(async move {
-            let compared = page.len() as u64;
-            Ok((compared, compare(&inner, &*mapped, page).await?))
+            match page {
+                Page::Rows(rows) => compare_rows(&inner, &*mapped, rows).await,
+                Page::Log(ids) => compare_log(&inner, &*mapped, ids).await,
+            }
         });
         Ok(())
     }
@@ -177,13 +191,14 @@ impl Run<'_> {
             return Ok(());
         };
         let done = done.map_err(|error| AdoptionError::BrokenOff(error.to_string()));
-        let (compared, findings) = done??;
-        self.done.compared += compared;
-        self.done.drifted += findings.len() as u64;
-        for finding in findings {
+        let done = done??;
+        self.done.compared += done.compared;
+        self.done.drifted += done.findings.len() as u64;
+        self.with_events += done.with_events;
+        for finding in done.findings {
             (self.tell)(VerifyProgress::Finding(finding));
         }
-        (self.tell)(VerifyProgress::Compared(compared));
+        (self.tell)(VerifyProgress::Compared(done.compared));
         Ok(())
     }
 
@@ -195,85 +210,163 @@ impl Run<'_> {
     }
 }
 
-/// Compares a page: all at once first, then each that looks different on its own.
-async fn compare(
-    inner: &Inner,
-    mapped: &dyn Mapped,
-    page: Vec<Met>,
-) -> Result<Vec<Finding>, AdoptionError> {
-    let mut findings = Vec::new();
-    let suspects = suspects(inner, mapped, &page).await?;
-    for met in page {
-        if !suspects.contains(&met.key) {
-            continue;
-        }
-        let Ok(id) = AggregateId::parse(&met.key) else {
-            let problem = "its key cannot be an aggregate's".to_owned();
-            findings.push(Finding {
-                key: met.key,
-                version: Version::ZERO,
-                drift: Drift::NotAdoptable { problem },
-            });
-            continue;
-        };
-        findings.extend(look(inner, mapped, id).await?);
-    }
-    Ok(findings)
+/// Draws so many of what it is offered, each with the same chance: Vitter's algorithm R.
+struct Reservoir<T> {
+    wanted: usize,
+    seen: usize,
+    drawn: Vec<T>,
 }
 
-/// The keys of those whose row, as it was read, is not that of the events as they were read.
-async fn suspects(
+impl<T> Reservoir<T> {
+    const fn new(wanted: usize) -> Self {
+        Self {
+            wanted,
+            seen: 0,
+            drawn: Vec::new(),
+        }
+    }
+
+    fn offer(&mut self, one: T) {
+        self.seen += 1;
+        if self.drawn.len() < self.wanted {
+            self.drawn.push(one);
+        } else if let Some(drawn) = self.drawn.get_mut(rand::rng().random_range(0..self.seen)) {
+            *drawn = one;
+        }
+    }
+}
+
+type Drawn = (Vec<(String, LoadedRow)>, Vec<AggregateId>);
+
+/// As many as are wanted of both, by turns, none of them twice.
+fn one_by_one(rows: Vec<(String, LoadedRow)>, log: Vec<AggregateId>, wanted: usize) -> Drawn {
+    let mut taken = BTreeSet::new();
+    let (mut from_rows, mut from_log) = (Vec::new(), Vec::new());
+    let (mut rows, mut log) = (rows.into_iter(), log.into_iter());
+    loop {
+        let (row, id) = (rows.next(), log.next());
+        if row.is_none() && id.is_none() {
+            return (from_rows, from_log);
+        }
+        if let Some((key, row)) = row
+            && taken.len() < wanted
+            && taken.insert(key.clone())
+        {
+            from_rows.push((key, row));
+        }
+        if let Some(id) = id
+            && taken.len() < wanted
+            && taken.insert(id.to_string())
+        {
+            from_log.push(id);
+        }
+    }
+}
+
+fn pages<T>(all: Vec<T>, page: u32) -> impl Iterator<Item = Vec<T>> {
+    let mut all = all.into_iter().peekable();
+    std::iter::from_fn(move || {
+        all.peek()?;
+        Some(all.by_ref().take(page as usize).collect())
+    })
+}
+
+/// Compares rows: all at once first, then each that looks different on its own.
+async fn compare_rows(
     inner: &Inner,
     mapped: &dyn Mapped,
-    page: &[Met],
-) -> Result<BTreeSet<String>, AdoptionError> {
-    let mut suspects = BTreeSet::new();
-    let mut with_events = Vec::with_capacity(page.len());
-    let mut requests = Vec::with_capacity(page.len());
-    for met in page {
-        match AggregateId::parse(&met.key) {
-            Ok(id) if met.version > Version::ZERO => {
-                requests.push(RecoveryRequest {
-                    stream: stream(mapped, id),
-                    fingerprint: None,
-                    after: Version::ZERO,
-                });
-                with_events.push(met);
-            }
-            Ok(_) | Err(_) => {
-                suspects.insert(met.key.clone());
-            }
-        }
-    }
-    if requests.is_empty() {
-        return Ok(suspects);
-    }
-    let recovered = match inner.store.recover(requests, FIRST_PAGE).await {
-        Ok(recovered) => recovered,
-        // Which of them it is comes out when each is looked at.
-        Err(ReadError::Corrupt { .. }) => {
-            suspects.extend(with_events.into_iter().map(|met| met.key.clone()));
-            return Ok(suspects);
-        }
-        Err(error) => return Err(error.into()),
+    page: Vec<(String, LoadedRow)>,
+) -> Result<Compared, AdoptionError> {
+    let mut compared = Compared {
+        compared: page.len() as u64,
+        ..Compared::default()
     };
-    for (met, recovered) in with_events.into_iter().zip(recovered) {
-        if !agrees(mapped, met, &recovered) {
-            suspects.insert(met.key.clone());
+    let (mut ids, mut rows) = (
+        Vec::with_capacity(page.len()),
+        Vec::with_capacity(page.len()),
+    );
+    for (key, loaded) in page {
+        match AggregateId::parse(&key) {
+            Ok(id) => {
+                ids.push(id);
+                rows.push(loaded.row);
+            }
+            Err(_) => compared.findings.push(Finding {
+                key,
+                version: Version::ZERO,
+                drift: Drift::NotAdoptable {
+                    problem: "its key cannot be an aggregate's".to_owned(),
+                },
+            }),
         }
     }
-    Ok(suspects)
+    let recovered = recover(inner, mapped, &ids).await?;
+    for (place, id) in ids.into_iter().enumerate() {
+        let recovered = recovered.get(place);
+        let has_events = recovered.is_some_and(|recovered| !recovered.events.is_empty());
+        compared.with_events += u64::from(has_events);
+        if !recovered.is_some_and(|found| agrees(mapped, rows[place].as_ref(), found)) {
+            compared.findings.extend(look(inner, mapped, id).await?);
+        }
+    }
+    Ok(compared)
 }
 
-/// Whether a row agrees with its events. One with more of them than were read is a suspect: it is
-/// looked at on its own.
-fn agrees(mapped: &dyn Mapped, met: &Met, recovered: &Recovered) -> bool {
-    if recovered.events.len() >= FIRST_PAGE as usize {
+/// Compares those aggregates that have no row.
+async fn compare_log(
+    inner: &Inner,
+    mapped: &dyn Mapped,
+    ids: Vec<AggregateId>,
+) -> Result<Compared, AdoptionError> {
+    let (aggregate_type, table) = (mapped.aggregate_type(), mapped.table());
+    let loaded = inner.rows.load(aggregate_type, table, &ids).await?;
+    let rowless = ids.into_iter().zip(loaded);
+    let rowless = rowless.filter(|(_, loaded)| loaded.row.is_none());
+    let ids: Vec<AggregateId> = rowless.map(|(id, _)| id).collect();
+    let recovered = recover(inner, mapped, &ids).await?;
+    let mut compared = Compared {
+        compared: ids.len() as u64,
+        ..Compared::default()
+    };
+    for (place, id) in ids.into_iter().enumerate() {
+        let found = recovered.get(place);
+        if !found.is_some_and(|found| agrees(mapped, None, found)) {
+            compared.findings.extend(look(inner, mapped, id).await?);
+        }
+    }
+    Ok(compared)
+}
+
+/// The first events of each; nothing where one of them cannot be read, and which it is comes out
+/// when each is looked at.
+async fn recover(
+    inner: &Inner,
+    mapped: &dyn Mapped,
+    ids: &[AggregateId],
+) -> Result<Vec<Recovered>, AdoptionError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let requests = ids.iter().map(|id| RecoveryRequest {
+        stream: stream(mapped, id.clone()),
+        fingerprint: None,
+        after: Version::ZERO,
+    });
+    match inner.store.recover(requests.collect(), FIRST_PAGE).await {
+        Ok(recovered) => Ok(recovered),
+        Err(ReadError::Corrupt { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a row agrees with its events. One with more of them than were read, or none, is looked
+/// at on its own.
+fn agrees(mapped: &dyn Mapped, row: Option<&Row>, recovered: &Recovered) -> bool {
+    if recovered.events.is_empty() || recovered.events.len() >= FIRST_PAGE as usize {
         return false;
     }
     let mut folding = mapped.folding();
     let folded = fold(&mut *folding, recovered);
-    let row = met.row.as_ref().and_then(|loaded| loaded.row.as_ref());
     folded.is_ok() && folding.row().as_ref() == row
 }
 

@@ -337,7 +337,10 @@ fn user_of_the_shell() -> Option<CreatedBy> {
 }
 
 fn show(examined: &Examined) -> Result<(), CliError> {
-    let mut shown = table(["column", "row", "events", "set by", "version"]);
+    let mut shown = table(
+        ["column", "row", "events", "set by", "version"],
+        &["row", "events"],
+    );
     let or_none = |value: &Option<String>| text(value.as_deref().unwrap_or("(none)"));
     for difference in examined.differences() {
         let event = difference.event.as_ref();

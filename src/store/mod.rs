@@ -45,6 +45,9 @@ use crate::domain::{
 };
 use models::ReadModels;
 
+/// Aggregates read at once where they are counted.
+const COUNTED_AT_ONCE: u32 = 1000;
+
 /// A log of events with what is committed beside them: claims, receipts, and snapshots.
 ///
 /// Every future may be dropped at any await: an append that has begun goes on or is undone
@@ -145,6 +148,23 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         after: Option<&AggregateId>,
         limit: u32,
     ) -> Result<Vec<AggregateHead>, ReadError>;
+
+    /// How many aggregates of a type have events.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn count_aggregates(&self, aggregate_type: &AggregateType) -> Result<u64, ReadError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let page = self.aggregates(aggregate_type, after.as_ref(), COUNTED_AT_ONCE);
+            let page = page.await?;
+            count += page.len() as u64;
+            after = match page.into_iter().next_back() {
+                Some(last) => Some(last.aggregate_id),
+                None => return Ok(count),
+            };
+        }
+    }
 
     /// The newest snapshot with this fingerprint whose version is not after `until`.
     ///

@@ -1,7 +1,7 @@
 //! What verification finds, and what it names.
 
 use dormouse::{
-    adoption::{Drift, Finding, Verified, VerifyOptions, VerifyProgress},
+    adoption::{Cursor, Drift, Finding, Verified, VerifyOptions, VerifyProgress},
     iam::UserEvent,
     store::EventStore as _,
 };
@@ -201,17 +201,45 @@ async fn a_sample_has_the_size_asked_for_and_finds_what_it_draws() {
 #[tokio::test]
 async fn a_run_may_stop_after_some_pages_and_go_on_where_it_stopped() {
     let before = Before::with_users(&["1", "2", "3"]);
-    let page = |after: Option<String>| VerifyOptions {
+    let page = |from: Option<Cursor>| VerifyOptions {
         page: 2,
         pages: Some(1),
-        after,
+        from: from.unwrap_or(Cursor::START),
         ..VerifyOptions::default()
     };
 
     let (first, found_first) = verify_with(&before, page(None)).await;
     let (second, found_second) = verify_with(&before, page(first.stopped_at.clone())).await;
+    let (third, found_third) = verify_with(&before, page(second.stopped_at.clone())).await;
 
-    assert_eq!(first.stopped_at.as_deref(), Some("2"));
-    assert_eq!((found_first.len(), found_second.len()), (2, 1));
-    assert_eq!(second.compared, 1);
+    assert_eq!(first.stopped_at, Some(Cursor::Rows(Some("2".to_owned()))));
+    assert_eq!(
+        (found_first.len(), found_second.len(), found_third.len()),
+        (2, 1, 0)
+    );
+    assert_eq!((second.compared, third.stopped_at), (1, None));
+}
+
+#[tokio::test]
+async fn a_missing_row_is_found_whatever_else_there_is() {
+    // As many rows as aggregates, and still one of these has none.
+    let before = Before::with_users(&["1", "2"]);
+    before.adopt().await;
+    before.delete("1");
+    before.write("3", user("3"));
+    let sample = VerifyOptions {
+        sample: Some(100),
+        ..VerifyOptions::default()
+    };
+
+    let (verified, findings) = verify(&before).await;
+    let (sampled, _) = verify_with(&before, sample).await;
+
+    let keys: Vec<&str> = findings
+        .iter()
+        .map(|finding| finding.key.as_str())
+        .collect();
+    assert_eq!(keys, ["1", "3"]);
+    assert_eq!((verified.compared, verified.drifted), (3, 2));
+    assert_eq!((sampled.compared, sampled.drifted), (3, 2));
 }
