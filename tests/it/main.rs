@@ -10,6 +10,7 @@ mod http;
 mod layering;
 mod postgres;
 mod projections;
+mod rows;
 mod runtime;
 mod settings;
 mod store_postgres;
