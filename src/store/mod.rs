@@ -202,6 +202,13 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         key: &IdempotencyKey,
     ) -> Result<Option<Receipt>, ReadError>;
 
+    /// Forgets the receipts under a runtime's own keys ([`IdempotencyKey::RESERVED`]) that were
+    /// given out before the key `before`, `limit` at most; the number of those forgotten.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing but space is lost.
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError>;
+
     /// Who holds a claim among the aggregates of a type.
     ///
     /// # Errors

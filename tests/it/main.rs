@@ -11,6 +11,7 @@ mod http;
 mod layering;
 mod postgres;
 mod projections;
+mod rows;
 mod runtime;
 mod settings;
 mod store_postgres;
