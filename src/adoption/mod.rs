@@ -111,8 +111,9 @@ impl AdoptionBuilder {
 }
 
 /// The table that the settings name for a type.
-fn table_of<A: StateRow>(_settings: &Settings) -> Option<String> {
-    None
+fn table_of<A: StateRow>(settings: &Settings) -> Option<String> {
+    let table = settings.aggregate(A::TYPE).state_table;
+    (!table.is_empty()).then_some(table)
 }
 
 impl Adoption {
