@@ -61,6 +61,7 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
     .event_schema::<Nothing>("UserDeletedEvent")
     .event_schema::<UserAdopted>("UserAdoptedEvent")
     .event_schema::<UserReconciled>("UserReconciledEvent")
+    .state_row()
 }
 
 fn roles(role: AggregateBuilder<Role>) -> AggregateBuilder<Role> {
@@ -78,6 +79,7 @@ fn roles(role: AggregateBuilder<Role>) -> AggregateBuilder<Role> {
         .event_schema::<Nothing>("RoleDeletedEvent")
         .event_schema::<RoleAdopted>("RoleAdoptedEvent")
         .event_schema::<RoleReconciled>("RoleReconciledEvent")
+        .state_row()
 }
 
 /// What an event without fields looks like.
