@@ -4,8 +4,11 @@ mod adopt;
 mod history;
 mod logging;
 mod migrate;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod replay;
 mod serve;
+mod throttle;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -115,13 +118,16 @@ impl Source {
             ))
         });
         let settings = Settings::load(self.config.as_deref(), env).map_err(refuse)?;
-        logging::init(&settings.log).map_err(refuse)?;
+        logging::init(&settings.log, &settings.otlp).map_err(refuse)?;
         Ok(settings)
     }
 }
 
 fn main() -> ExitCode {
-    run(CommandLine::parse()).unwrap_or_else(|code| code)
+    let code = run(CommandLine::parse()).unwrap_or_else(|code| code);
+    #[cfg(feature = "otlp")]
+    otlp::flush();
+    code
 }
 
 fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {

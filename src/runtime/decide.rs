@@ -153,9 +153,17 @@ fn write<A: Aggregate>(
     now: DateTime<Utc>,
 ) -> Result<Decision<A>, CommandError> {
     let meta = ask.meta();
+    let limits = &kind.node.settings;
+    if events.len() > limits.max_command_events {
+        let (made, most) = (events.len(), limits.max_command_events);
+        return Err(CommandError::TooLarge(format!(
+            "{made} events; it may make {most}"
+        )));
+    }
     let mut receipt = receipt(ask)?;
     let expected = ahead.folded.version;
     let is_logged = !kind.rows_alone();
+    let mut bytes = 0;
     let mut new_events = Vec::with_capacity(events.len());
     let mut written = Vec::with_capacity(events.len());
     for event in &events {
@@ -163,6 +171,12 @@ fn write<A: Aggregate>(
             tracing::error!(%stream, command = meta.name, %error, "an event cannot be written");
             CommandError::Internal(error.to_string())
         })?;
+        bytes += data.get().len();
+        if bytes > limits.max_command_bytes {
+            let most = limits.max_command_bytes;
+            let detail = format!("more than {most} bytes of events");
+            return Err(CommandError::TooLarge(detail));
+        }
         let id = EventId(kind.node.ids.next());
         written.push((id, event_type.name));
         if is_logged {

@@ -37,6 +37,7 @@ mod rows;
 mod schema;
 mod settle;
 mod snapshots;
+mod spans;
 mod steps;
 mod system;
 mod view;

@@ -63,7 +63,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 
 /// The files of the library's root and of the binary, which may name everything.
 const ROOTS: &[&str] = &[
-    "lib", "main", "serve", "migrate", "history", "replay", "adopt", "logging",
+    "lib", "main", "serve", "migrate", "history", "replay", "adopt", "logging", "otlp", "throttle",
 ];
 
 /// Crates that stay behind a module: the crate, and the beginnings of the paths that may name it.
@@ -71,6 +71,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("actix", &["src/runtime/", "src/runtime.rs"]),
     ("actix_rt", &["src/runtime/", "src/runtime.rs"]),
     ("actix_web", &["src/http/", "src/http.rs", "src/serve.rs"]),
+    ("actix_http", &["src/http/"]),
+    ("actix_service", &["src/http/"]),
+    ("tokio_rustls", &["src/http/"]),
     // A read model owns tables in the log's database, so what it is handed is a connection.
     (
         "sqlx",
