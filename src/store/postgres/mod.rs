@@ -22,6 +22,7 @@ mod reads;
 mod rows;
 mod snapshots;
 mod writer;
+mod writing;
 
 use std::{fmt, sync::Arc, time::Duration};
 
