@@ -19,6 +19,7 @@ mod decide;
 mod errors;
 mod exposition;
 mod folded;
+mod foreign;
 mod handle;
 mod journal;
 mod kind;
@@ -336,6 +337,13 @@ impl Runtime {
     #[must_use]
     pub fn new_id(&self) -> Ulid {
         self.inner.node.ids.next()
+    }
+
+    /// How many events of other programs cannot be numbered as they are, as of the last look:
+    /// their aggregates cannot be read until those programs put them right.
+    #[must_use]
+    pub fn refused_foreign_events(&self) -> u64 {
+        self.inner.node.meter.foreign.refused()
     }
 
     /// Whether commands can be served: the store is reachable and migrated, and nothing is ending.

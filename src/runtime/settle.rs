@@ -138,7 +138,9 @@ impl<A: Aggregate> AggregateActor<A> {
                 *course = Course::Behind;
                 self.replay(pending, *receipt, ctx);
             }
-            Fate::Lost(Loss::Version { .. }) | Fate::Failed(Failure::Contended) => {
+            // Whoever is in the way ends soon, or the caller hears of it: a retry may help.
+            Fate::Lost(Loss::Version { .. } | Loss::Contested)
+            | Fate::Failed(Failure::Contended) => {
                 self.kind.meter.conflicted(Conflict::Version);
                 *course = Course::Behind;
                 pending.conflicts += 1;

@@ -121,5 +121,7 @@ const fn postgres_options(settings: &StoreSettings) -> PostgresOptions {
         statement_timeout: settings.statement_timeout,
         notify: settings.notify,
         read_only: false,
+        contested_wait: settings.contested_wait,
+        number_page: settings.number_page,
     }
 }

@@ -127,6 +127,9 @@ pub enum Loss {
     },
     /// The stream has a receipt under the key.
     Key(Box<Receipt>),
+    /// A program that is not dormouse has stored what is in the way, in a transaction that is
+    /// open still: the commit may succeed, or lose, once that ends.
+    Contested,
 }
 
 /// An event as it is stored.

@@ -71,6 +71,14 @@ pub(super) fn querying(serving: &PgConnectOptions) -> PgConnectOptions {
     ])
 }
 
+/// The options of the connection that appends, which waits for a lock no longer than this.
+pub(super) fn waiting(serving: &PgConnectOptions, wait: Duration) -> PgConnectOptions {
+    let wait = wait.as_millis().max(1);
+    serving
+        .clone()
+        .options([("lock_timeout", wait.to_string())])
+}
+
 fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
     // The parser takes any scheme.
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {

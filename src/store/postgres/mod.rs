@@ -11,8 +11,10 @@
 //!   look at each stream's version keeps gaps out, and tells of most conflicts early.
 
 mod connect;
+mod contested;
 mod errors;
 mod facts;
+mod foreign;
 mod hints;
 mod insert;
 mod json_text;
@@ -20,6 +22,7 @@ mod log;
 mod models;
 mod reads;
 mod rows;
+mod sight;
 mod snapshots;
 mod writer;
 mod writing;
@@ -33,8 +36,9 @@ pub use errors::OpenError;
 
 use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Numbering,
+    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
@@ -65,6 +69,12 @@ pub struct PostgresOptions {
     pub notify: bool,
     /// Whether the server refuses every write.
     pub read_only: bool,
+    /// How long an append waits for an open transaction of a program that is not dormouse, which
+    /// has stored the same version; all other commits wait meanwhile. From then on, those of that
+    /// aggregate are tried by themselves.
+    pub contested_wait: Duration,
+    /// How many events of other programs are numbered in one transaction.
+    pub number_page: u32,
 }
 
 impl Default for PostgresOptions {
@@ -77,6 +87,8 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(10),
             notify: true,
             read_only: false,
+            contested_wait: Duration::from_millis(50),
+            number_page: 1000,
         }
     }
 }
@@ -98,6 +110,7 @@ pub struct PostgresStore {
     announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
+    read_only: bool,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -130,9 +143,8 @@ impl PostgresStore {
             options.notify,
         ));
         let writer = Writer::new(
-            connect_options,
-            options.connect_timeout,
-            answer_timeout,
+            &connect_options,
+            &options,
             Arc::clone(&announcements),
             hook.clone(),
         );
@@ -144,6 +156,7 @@ impl PostgresStore {
             announcements,
             log_readers,
             models,
+            read_only: options.read_only,
         })
     }
 
@@ -163,13 +176,21 @@ impl EventStore for PostgresStore {
         self.writer.append(batch).await
     }
 
+    fn has_foreign_writers(&self) -> bool {
+        !self.read_only
+    }
+
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        self.writer.number().await
+    }
+
     async fn events(
         &self,
         stream: &StreamId,
         from: Version,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
-        self.readers.events(stream, from, limit).await
+        self.events_on_sight(stream, from, limit).await
     }
 
     async fn current_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
@@ -181,7 +202,7 @@ impl EventStore for PostgresStore {
         requests: Vec<RecoveryRequest>,
         page: u32,
     ) -> Result<Vec<Recovered>, ReadError> {
-        self.readers.recover(&requests, page).await
+        self.recover_on_sight(&requests, page).await
     }
 
     async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {
