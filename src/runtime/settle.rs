@@ -128,7 +128,7 @@ impl<A: Aggregate> AggregateActor<A> {
                     "the store cannot hold the data of this command's events".to_owned(),
                 ));
             }
-            Fate::Lost(Loss::Claim { claim, .. }) => {
+            Fate::Lost(Loss::Claim { claim, .. } | Loss::Refused { claim }) => {
                 self.kind.meter.conflicted(Conflict::Claim);
                 *course = Course::Undone;
                 pending.fail(CommandError::ClaimTaken(claim));
@@ -139,7 +139,7 @@ impl<A: Aggregate> AggregateActor<A> {
                 self.replay(pending, *receipt, ctx);
             }
             // Whoever is in the way ends soon, or the caller hears of it: a retry may help.
-            Fate::Lost(Loss::Version { .. } | Loss::Contested)
+            Fate::Lost(Loss::Version { .. } | Loss::Row | Loss::Contested)
             | Fate::Failed(Failure::Contended) => {
                 self.kind.meter.conflicted(Conflict::Version);
                 *course = Course::Behind;

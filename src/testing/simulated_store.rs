@@ -6,6 +6,7 @@
 //! something can leave the troubles out one by one and see which it needs.
 
 mod calls;
+mod rows;
 
 use std::{
     collections::BTreeMap,
