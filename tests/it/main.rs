@@ -6,6 +6,7 @@
 )]
 
 mod fire;
+mod foreign;
 mod http;
 mod layering;
 mod postgres;

@@ -75,12 +75,6 @@ with page as materialized (
     set position = slot.position - placed.total + placed.ordinal
     from placed cross join slot
     where placed.is_ready and event.id = placed.id
-), noted as (
-    insert into foreign_streams (aggregate_type, aggregate_id, first_version, last_version)
-    select aggregate_type, aggregate_id, min(version), max(version)
-    from placed where is_ready group by aggregate_type, aggregate_id
-    on conflict on constraint foreign_streams_pkey
-        do update set last_version = excluded.last_version
 )
 select placed.id, placed.event_type, placed.schema_version, placed.data, placed.version,
     case when placed.is_ready then slot.position - placed.total + placed.ordinal end as position,
