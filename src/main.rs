@@ -37,6 +37,7 @@ Examples:
   dormouse events tail --type User
   dormouse aggregate diff User u1
   dormouse replay --type User
+  dormouse export --include-secrets > log.jsonl
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -70,7 +71,12 @@ enum Command {
     ///
     /// It may be run at any time and more than once: what is done already is passed over.
     #[command(after_help = EXIT_CODES)]
-    Migrate,
+    Migrate {
+        /// Also add the SQL functions for programs that are not dormouse, or bring them up to date
+        /// (PostgreSQL; docs/foreign-writers.md).
+        #[arg(long)]
+        with_functions: bool,
+    },
     /// Fold the aggregates of a type again from their events, and write their snapshots anew.
     ///
     /// Each snapshot is compared with what the events up to its version lead to; one that differs
@@ -122,7 +128,9 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
             settings.http.bind = bind.unwrap_or(settings.http.bind);
             Ok(serve::run(&settings))
         }
-        Command::Migrate => Ok(migrate::run(&line.source.load()?)),
+        Command::Migrate { with_functions } => {
+            Ok(migrate::run(&line.source.load()?, with_functions))
+        }
         Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
         Command::Completions { shell } => {

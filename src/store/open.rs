@@ -20,6 +20,9 @@ pub enum OpenError {
     /// It is a PostgreSQL database.
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
+    /// Only PostgreSQL keeps functions.
+    #[error("there are SQL functions for PostgreSQL only")]
+    NoFunctions,
 }
 
 /// Opens the store, and brings its schema to this program's where the settings allow it.
@@ -97,6 +100,21 @@ pub async fn migrate(settings: &StoreSettings) -> Result<(), OpenError> {
         StoreKind::Memory => {}
         StoreKind::Sqlite => SqliteStore::migrate(url, sqlite_options(settings)).await?,
         StoreKind::Postgres => PostgresStore::migrate(url, &postgres_options(settings)).await?,
+    }
+    Ok(())
+}
+
+/// Adds the SQL functions with which other programs record events, or brings them up to date.
+///
+/// # Errors
+/// As [`open`], and [`OpenError::NoFunctions`].
+pub async fn add_functions(settings: &StoreSettings) -> Result<(), OpenError> {
+    match settings.url.kind() {
+        StoreKind::Memory | StoreKind::Sqlite => return Err(OpenError::NoFunctions),
+        StoreKind::Postgres => {
+            let url = settings.url.expose();
+            PostgresStore::add_functions(url, &postgres_options(settings)).await?;
+        }
     }
     Ok(())
 }

@@ -170,6 +170,15 @@ impl PostgresStore {
     pub async fn migrate(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
         connect::migrate(url, options).await
     }
+
+    /// Adds the functions of `migrations/optional/postgres` at a `postgres://` URL, or brings them
+    /// up to date.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn add_functions(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
+        connect::add_functions(url, options).await
+    }
 }
 
 #[async_trait]
