@@ -87,8 +87,8 @@ export class Roles {
     const { rows } = await client.query(
       `insert into domain_events (id, aggregate_type, aggregate_id, version, event_type, event_data,
            occurred_at, created_by, correlation_id)
-       select $1, 'Role', $2, coalesce(max(version), 0) + 1, $3, $4, now(), $5, $6
-       from domain_events where aggregate_type = 'Role' and aggregate_id = $2
+       select $1, 'Role', $2::varchar, coalesce(max(version), 0) + 1, $3, $4, now(), $5, $6
+       from domain_events where aggregate_type = 'Role' and aggregate_id = $2::varchar
        returning version`,
       [ulid(), id, type, JSON.stringify(data), this.who, ulid()],
     );

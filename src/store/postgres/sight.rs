@@ -1,8 +1,8 @@
 //! Reads of streams, which number on sight what other programs have stored.
 //!
 //! Whoever reads a stream may decide on what it finds, and answer with positions. So an event that
-//! is committed and not numbered yet gets its position before it is shown. A store that only reads
-//! cannot give it one, and does not show it: it is no part of the log yet.
+//! is committed and not numbered yet gets its position before it is shown. What cannot be given one
+//! at this moment, by a store that only reads, say, is not shown: it is no part of the log yet.
 
 use super::{PostgresStore, rows};
 use crate::{
@@ -72,9 +72,11 @@ impl PostgresStore {
     ) -> Result<Vec<RecordedEvent>, ReadError> {
         let first = events.iter().position(is_unnumbered);
         if let Some(first) = first {
-            if !self.read_only {
-                return Err(unnumbered(&events[first], refused));
+            if let Some(refused) = refusal(&events[first].stream, refused) {
+                return Err(rows::corrupt(refused.to_string()));
             }
+            // It came after the look, or its own program is changing it at this moment; what was
+            // committed before the look is here.
             events.truncate(first);
         }
         rows::assert_versions(&events, after)?;
@@ -90,18 +92,10 @@ fn has_unnumbered(events: &[RecordedEvent]) -> bool {
     events.iter().any(is_unnumbered)
 }
 
-/// Why an event that was met has no position even so.
-fn unnumbered(event: &RecordedEvent, refused: &[RefusedEvent]) -> ReadError {
-    let stream = &event.stream;
-    let why = refused.iter().find(|refused| {
+/// What keeps an event of this stream from getting a position.
+fn refusal<'a>(stream: &StreamId, refused: &'a [RefusedEvent]) -> Option<&'a RefusedEvent> {
+    refused.iter().find(|refused| {
         refused.aggregate.0 == stream.aggregate_type.as_str()
             && refused.aggregate.1 == stream.aggregate_id.as_str()
-    });
-    match why {
-        Some(refused) => rows::corrupt(refused.to_string()),
-        // It came after the look, or its own program is changing it at this moment.
-        None => ReadError::Unavailable(
-            format!("event {} of {stream} is not numbered yet", event.id).into(),
-        ),
-    }
+    })
 }
