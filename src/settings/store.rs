@@ -40,7 +40,7 @@ pub struct StoreSettings {
     #[serde(deserialize_with = "duration")]
     pub contested_wait: Duration,
     /// How many events that other programs have stored are numbered in one transaction, on
-    /// PostgreSQL: 1 to 10000, default 1000.
+    /// PostgreSQL: 1 to 10000, default 500.
     #[serde(deserialize_with = "number::<_, _, 1, 10_000>")]
     pub number_page: u32,
 }
@@ -79,7 +79,7 @@ impl Default for StoreSettings {
             statement_timeout: Duration::from_secs(10),
             notify: true,
             contested_wait: Duration::from_millis(50),
-            number_page: 1000,
+            number_page: 500,
         }
     }
 }

@@ -88,7 +88,7 @@ impl Default for PostgresOptions {
             notify: true,
             read_only: false,
             contested_wait: Duration::from_millis(50),
-            number_page: 1000,
+            number_page: 500,
         }
     }
 }

@@ -43,8 +43,9 @@ impl Openings {
         let lock = "select position from log_head order by position desc limit 1 for update";
         let contested = contested.as_millis().max(1);
         let append = format!("begin; {patient}; {lock}; set local lock_timeout = '{contested}ms'");
-        let number =
-            format!("{append}; set local enable_hashjoin = off; set local enable_mergejoin = off");
+        let planned = ["enable_hashjoin", "enable_mergejoin", "enable_sort"];
+        let planned = planned.map(|kind| format!("; set local {kind} = off"));
+        let number = format!("{append}{}", planned.concat());
         Self {
             append,
             number,
