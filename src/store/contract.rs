@@ -294,7 +294,9 @@ fn positions(verdicts: &[Verdict]) -> Vec<u64> {
 fn assert_lost_version(verdict: &Verdict, expected: u64) {
     match verdict {
         Verdict::Lost(Loss::Version { current }) => assert_eq!(current.get(), expected),
-        Verdict::Lost(Loss::Claim { .. } | Loss::Key(_) | Loss::Row | Loss::Refused { .. })
+        Verdict::Lost(
+            Loss::Claim { .. } | Loss::Key(_) | Loss::Row | Loss::Refused { .. } | Loss::Contested,
+        )
         | Verdict::Committed { .. } => {
             panic!("not a lost version: {verdict:?}")
         }
