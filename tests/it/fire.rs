@@ -6,6 +6,7 @@
 mod bounds;
 mod conflicts;
 mod crashes;
+mod dropped;
 mod figures;
 mod hot;
 mod load;
