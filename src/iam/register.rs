@@ -86,3 +86,6 @@ fn unhashed(error: &HashError) -> CommandError {
         HashError::Failed(_) | HashError::BrokenOff(_) => CommandError::Internal(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;
