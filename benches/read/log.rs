@@ -111,6 +111,7 @@ fn commit(number: u64, events: u64) -> Result<Commit, Box<dyn Error>> {
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     })
 }
 

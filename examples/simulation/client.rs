@@ -416,6 +416,7 @@ fn foreign_commit(world: &World, step: &Step, expected: Version, events: u32) ->
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 

@@ -11,8 +11,10 @@ mod codec;
 mod error_chain;
 mod event;
 mod ids;
+mod row;
 mod secret;
 mod snapshot;
+mod state_row;
 mod upcaster;
 
 pub use aggregate::{Aggregate, CommandContext, Decision, Handle, Rejection};
@@ -25,6 +27,8 @@ pub use ids::{
     AggregateId, AggregateType, CausationId, CorrelationId, CreatedBy, EventId, IdGenerator,
     IdempotencyKey, InvalidName, Position, StreamId, Version,
 };
+pub use row::{Column, ColumnKind, LinkTable, Row, RowMarks, RowValue, StateTable};
 pub use secret::{Secret, redact, redact_raw, redacted};
 pub use snapshot::{Fingerprint, SnapshotShape};
+pub use state_row::{RowOrigin, Stamp, StateRow, UnmappableRow};
 pub use upcaster::{Upcaster, UpcasterError, Upcasters};

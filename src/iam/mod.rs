@@ -17,6 +17,7 @@ mod patch;
 mod prepare;
 mod register;
 mod role;
+mod row;
 mod status;
 mod text;
 mod user;
@@ -28,8 +29,9 @@ pub use patch::Patch;
 pub use prepare::{prepare_create, prepare_password};
 pub use register::register;
 pub use role::{
-    AssignPermissions, CreateRole, DeleteRole, Grant, Permission, Role, RoleCreated, RoleDetails,
-    RoleError, RoleEvent, RolePermissionsAssigned, RoleUpdated, UpdateRole,
+    AssignPermissions, CreateRole, DeleteRole, Grant, Permission, Role, RoleAdopted, RoleCreated,
+    RoleDetails, RoleError, RoleEvent, RolePermissionsAssigned, RoleReconciled, RoleUpdated,
+    UpdateRole,
 };
 pub use status::Status;
 pub use text::{
@@ -38,6 +40,6 @@ pub use text::{
 };
 pub use user::{
     AssignRoles, ChangePassword, CreateUser, DeleteUser, RegisterUser, ReplacePassword, UpdateUser,
-    User, UserCreated, UserError, UserEvent, UserPasswordChanged, UserProfile, UserRolesAssigned,
-    UserUpdated,
+    User, UserAdopted, UserCreated, UserError, UserEvent, UserPasswordChanged, UserProfile,
+    UserReconciled, UserRolesAssigned, UserUpdated,
 };

@@ -2,9 +2,10 @@
 
 use super::{
     AssignPermissions, AssignRoles, ChangePassword, CreateRole, CreateUser, DeleteRole, DeleteUser,
-    HashError, PasswordHasher, RegisterUser, ReplacePassword, Role, RoleCreated,
-    RolePermissionsAssigned, RoleUpdated, Salt, UpdateRole, UpdateUser, User, UserCreated,
-    UserPasswordChanged, UserRolesAssigned, UserUpdated, prepare_create, prepare_password,
+    HashError, PasswordHasher, RegisterUser, ReplacePassword, Role, RoleAdopted, RoleCreated,
+    RolePermissionsAssigned, RoleReconciled, RoleUpdated, Salt, UpdateRole, UpdateUser, User,
+    UserAdopted, UserCreated, UserPasswordChanged, UserReconciled, UserRolesAssigned, UserUpdated,
+    prepare_create, prepare_password,
 };
 use crate::runtime::{AggregateBuilder, CommandError, PrepareContext, RuntimeBuilder};
 
@@ -49,6 +50,8 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
     .event_schema::<UserPasswordChanged>("UserPasswordChangedEvent")
     .event_schema::<UserRolesAssigned>("UserRolesAssignedEvent")
     .event_schema::<Nothing>("UserDeletedEvent")
+    .event_schema::<UserAdopted>("UserAdoptedEvent")
+    .event_schema::<UserReconciled>("UserReconciledEvent")
 }
 
 fn roles(role: AggregateBuilder<Role>) -> AggregateBuilder<Role> {
@@ -64,6 +67,8 @@ fn roles(role: AggregateBuilder<Role>) -> AggregateBuilder<Role> {
         .event_schema::<RoleUpdated>("RoleUpdatedEvent")
         .event_schema::<RolePermissionsAssigned>("RolePermissionsAssignedEvent")
         .event_schema::<Nothing>("RoleDeletedEvent")
+        .event_schema::<RoleAdopted>("RoleAdoptedEvent")
+        .event_schema::<RoleReconciled>("RoleReconciledEvent")
 }
 
 /// What an event without fields looks like.

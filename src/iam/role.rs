@@ -2,6 +2,7 @@
 
 mod commands;
 mod events;
+mod row;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,10 @@ use super::patch::changed;
 use crate::domain::{Aggregate, Claim, CommandContext, Decision, Handle, Rejection};
 
 pub use commands::{AssignPermissions, CreateRole, DeleteRole, Grant, UpdateRole};
-pub use events::{Permission, RoleCreated, RoleEvent, RolePermissionsAssigned, RoleUpdated};
+pub use events::{
+    Permission, RoleAdopted, RoleCreated, RoleEvent, RolePermissionsAssigned, RoleReconciled,
+    RoleUpdated,
+};
 pub use state::{Role, RoleDetails};
 
 /// Why a role refuses a command.
@@ -56,6 +60,8 @@ impl Aggregate for Role {
                 }
             }
             RoleEvent::Deleted => self.delete(),
+            RoleEvent::Adopted(adopted) => *self = Self::from_adopted(adopted),
+            RoleEvent::Reconciled(reconciled) => self.reconcile(reconciled),
         }
     }
 

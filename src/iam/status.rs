@@ -15,3 +15,22 @@ pub enum Status {
     /// It may not, as a sanction.
     Banned,
 }
+
+impl Status {
+    /// Its name, as it is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "ENABLED",
+            Self::Disabled => "DISABLED",
+            Self::Banned => "BANNED",
+        }
+    }
+
+    /// The status with a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Enabled, Self::Disabled, Self::Banned];
+        all.into_iter().find(|status| status.as_str() == name)
+    }
+}

@@ -2,6 +2,7 @@
 
 mod commands;
 mod events;
+mod row;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,10 @@ use crate::domain::{Aggregate, Claim, CommandContext, Decision, Handle, Rejectio
 pub use commands::{
     AssignRoles, ChangePassword, CreateUser, DeleteUser, RegisterUser, ReplacePassword, UpdateUser,
 };
-pub use events::{UserCreated, UserEvent, UserPasswordChanged, UserRolesAssigned, UserUpdated};
+pub use events::{
+    UserAdopted, UserCreated, UserEvent, UserPasswordChanged, UserReconciled, UserRolesAssigned,
+    UserUpdated,
+};
 pub use state::{User, UserProfile};
 
 /// Why a user refuses a command.
@@ -63,6 +67,8 @@ impl Aggregate for User {
                 }
             }
             UserEvent::Deleted => self.delete(),
+            UserEvent::Adopted(adopted) => *self = Self::from_adopted(adopted),
+            UserEvent::Reconciled(reconciled) => self.reconcile(reconciled),
         }
     }
 

@@ -182,6 +182,7 @@ fn write<A: Aggregate>(
         frees,
         takes,
         receipt,
+        row: None,
     };
     Ok(Decision {
         commit: Some(commit),

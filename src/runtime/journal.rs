@@ -335,17 +335,20 @@ fn fates(commits: &[Commit], verdicts: Vec<Verdict>) -> Vec<Fate> {
 /// What the verdicts on a batch are worth while its first append may still be on its way.
 ///
 /// A version or a key that is lost is lost for ever. A claim is not: its holder may free it before
-/// the first append gets to the store, which then takes it, and what follows with it. So a loss to
-/// a claim, and of what follows it, is not known to be one.
+/// the first append gets to the store, which then takes it, and what follows with it; and a row may
+/// be again what it was. So such a loss, and of what follows it, is not known to be one.
 fn certain_alone(commits: &[Commit], fates: Vec<Fate>) -> Vec<Fate> {
     let mut open: HashSet<&StreamId> = HashSet::new();
     let certain = commits.iter().zip(fates).map(|(commit, fate)| {
-        let to_a_claim = matches!(fate, Fate::Lost(Loss::Claim { .. }));
-        if to_a_claim {
+        let may_win_yet = matches!(
+            fate,
+            Fate::Lost(Loss::Claim { .. } | Loss::Row | Loss::Refused { .. })
+        );
+        if may_win_yet {
             open.insert(&commit.stream);
         }
         let follows = matches!(fate, Fate::Lost(_)) && open.contains(&commit.stream);
-        if to_a_claim || follows {
+        if may_win_yet || follows {
             Fate::Failed(Failure::Unknown)
         } else {
             fate

@@ -54,47 +54,12 @@ pub(super) struct Node {
     pub(super) meter: Arc<NodeMeter>,
     /// When it started, by its clock.
     pub(super) started_at: DateTime<Utc>,
-    started: Instant,
-    uses: AtomicU64,
-}
-
-/// The parts of a [`Node`] that are made elsewhere.
-#[derive(Debug)]
-pub(super) struct NodeParts {
-    pub(super) store: Arc<dyn EventStore>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) ids: IdGenerator,
-    pub(super) journal: Journal,
-    pub(super) loader: Loader,
-    pub(super) snapshots: Snapshots,
-    pub(super) settings: RuntimeSettings,
-    pub(super) meter: Arc<NodeMeter>,
-    pub(super) shared: bool,
-    pub(super) on_threads: bool,
+    pub(super) started: Instant,
+    /// Counts uses, so that of two at one time the later is known.
+    pub(super) uses: AtomicU64,
 }
 
 impl Node {
-    pub(super) fn new(parts: NodeParts) -> Arc<Self> {
-        Arc::new(Self {
-            started_at: parts.clock.now(),
-            store: parts.store,
-            clock: parts.clock,
-            ids: parts.ids,
-            journal: parts.journal,
-            loader: parts.loader,
-            snapshots: parts.snapshots,
-            load: NodeLoad::new(parts.settings.max_in_flight),
-            settings: parts.settings,
-            shared: parts.shared,
-            on_threads: parts.on_threads,
-            live: AtomicUsize::new(0),
-            passivation: Passivation::default(),
-            meter: parts.meter,
-            started: Instant::now(),
-            uses: AtomicU64::new(0),
-        })
-    }
-
     /// Notes a use at a time in milliseconds, for "least recently used" and for "idle".
     pub(super) fn touch(&self, slot: &Slot, now_ms: u64) {
         let tick = self.uses.fetch_add(1, Ordering::Relaxed);

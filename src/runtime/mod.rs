@@ -44,10 +44,14 @@ mod view;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize},
+    },
 };
 
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use ulid::Ulid;
 
 pub use builder::{AggregateBuilder, RuntimeBuilder};
@@ -70,10 +74,11 @@ use crate::{
     settings::{RuntimeSettings, Writers},
     store::{EventStore, ReadError, RecordedEvent},
 };
-use kind::{Node, NodeParts};
+use kind::Node;
+use load::NodeLoad;
 use meters::NodeMeter;
 use named::NamedAggregates;
-use passivation::Sleeper;
+use passivation::{Passivation, Sleeper};
 use system::System;
 
 /// A running node. Clones are cheap and are the same node; it ends with [`Runtime::shutdown`] or
@@ -125,17 +130,23 @@ impl Runtime {
         let ids = builder
             .ids
             .unwrap_or_else(|| IdGenerator::new(Arc::clone(&builder.clock)));
-        let node = Node::new(NodeParts {
+        let node = Arc::new(Node {
+            started_at: builder.clock.now(),
             store,
             clock: builder.clock,
             ids,
             journal,
             loader,
             snapshots,
+            load: NodeLoad::new(settings.max_in_flight),
             settings,
-            meter,
             shared: builder.writers == Some(Writers::Shared),
             on_threads: builder.spawn.is_none(),
+            live: AtomicUsize::new(0),
+            passivation: Passivation::default(),
+            meter,
+            started: Instant::now(),
+            uses: AtomicU64::new(0),
         });
         let system = if let Some(spawn) = builder.spawn {
             System::here(

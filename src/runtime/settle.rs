@@ -128,7 +128,7 @@ impl<A: Aggregate> AggregateActor<A> {
                     "the store cannot hold the data of this command's events".to_owned(),
                 ));
             }
-            Fate::Lost(Loss::Claim { claim, .. }) => {
+            Fate::Lost(Loss::Claim { claim, .. } | Loss::Refused { claim }) => {
                 self.kind.meter.conflicted(Conflict::Claim);
                 *course = Course::Undone;
                 pending.fail(CommandError::ClaimTaken(claim));
@@ -138,7 +138,7 @@ impl<A: Aggregate> AggregateActor<A> {
                 *course = Course::Behind;
                 self.replay(pending, *receipt, ctx);
             }
-            Fate::Lost(Loss::Version { .. }) | Fate::Failed(Failure::Contended) => {
+            Fate::Lost(Loss::Version { .. } | Loss::Row) | Fate::Failed(Failure::Contended) => {
                 self.kind.meter.conflicted(Conflict::Version);
                 *course = Course::Behind;
                 pending.conflicts += 1;

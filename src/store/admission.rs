@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use ulid::Ulid;
 
-use super::{Commit, Loss, Receipt};
+use super::{Commit, Loss, Receipt, RowChange, VersionedBy};
 use crate::domain::{
-    AggregateId, AggregateType, Claim, EventId, IdempotencyKey, Position, StreamId, Version,
+    AggregateId, AggregateType, Claim, EventId, IdempotencyKey, Position, Row, StreamId, Version,
 };
 
 /// A unique value among the aggregates of a type.
@@ -28,6 +28,10 @@ pub struct Facts {
     pub holders: HashMap<ClaimKey, AggregateId>,
     /// The receipts under the batch's keys.
     pub receipts: HashMap<ReceiptKey, Receipt>,
+    /// The version of each track that a commit is versioned by; zero where it is absent.
+    pub tracks: HashMap<StreamId, Version>,
+    /// The commits, by their place in the batch, whose rows are not what they were decided on.
+    pub other_rows: HashSet<usize>,
 }
 
 /// What to do with a commit.
@@ -47,8 +51,8 @@ pub enum Admission {
 /// Judges the commits in their order, each as if those admitted before it were stored.
 ///
 /// A commit that is stored already is known first, then one that follows a loser loses with
-/// it, then its key is looked at, then its version, then its claims: a retried command is
-/// answered from its receipt whatever has happened since.
+/// it, then its key is looked at, then its version, then its row, then its claims: a retried
+/// command is answered from its receipt whatever has happened since.
 #[must_use]
 pub fn admit(batch: &[&Commit], facts: Facts) -> Vec<Admission> {
     let judged = admit_first(batch.len(), batch, facts);
@@ -56,29 +60,109 @@ pub fn admit(batch: &[&Commit], facts: Facts) -> Vec<Admission> {
 }
 
 /// Judges the first `count` commits, and of the others those that lose with one of them.
-pub(super) fn admit_first(
-    count: usize,
-    batch: &[&Commit],
-    mut facts: Facts,
-) -> Vec<Option<Admission>> {
-    let mut losers = Losers::default();
-    let mut admissions = Vec::with_capacity(batch.len());
-    for (index, commit) in batch.iter().enumerate() {
-        let admission = if let Some(first_position) = stored_at(commit, &facts) {
-            Some(Admission::Stored { first_position })
-        } else if losers.are_followed_by(commit) {
-            let current = version_of(&commit.stream, &facts);
-            Some(Admission::Lost(Loss::Version { current }))
+pub(super) fn admit_first(count: usize, batch: &[&Commit], facts: Facts) -> Vec<Option<Admission>> {
+    let mut judge = Judge::new(facts);
+    let judged = batch.iter().enumerate().map(|(index, commit)| {
+        if index < count {
+            Some(judge.admit(commit, |_| None))
         } else {
-            (index < count).then(|| judge(commit, &facts))
-        };
-        losers.note(commit, matches!(admission, Some(Admission::Lost(_))));
-        if matches!(admission, Some(Admission::Store)) {
-            take_effect(commit, &mut facts);
+            judge.known(commit)
         }
-        admissions.push(admission);
+    });
+    judged.collect()
+}
+
+/// Judges commits one after another.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    facts: Facts,
+    losers: Losers<'a>,
+    /// The rows of those that were admitted, as they are from then on.
+    rows: HashMap<&'a StreamId, Option<&'a Row>>,
+    /// How many were judged.
+    judged: usize,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(facts: Facts) -> Self {
+        Self {
+            facts,
+            losers: Losers::default(),
+            rows: HashMap::new(),
+            judged: 0,
+        }
     }
-    admissions
+
+    /// Judges the next commit; `refusal` is asked last, of one that nothing else objects to.
+    pub(super) fn admit(
+        &mut self,
+        commit: &'a Commit,
+        refusal: impl FnOnce(&Commit) -> Option<Loss>,
+    ) -> Admission {
+        if let Some(known) = self.known(commit) {
+            return known;
+        }
+        let loss = self.objection(commit).or_else(|| refusal(commit));
+        self.losers.note(commit, loss.is_some());
+        if let Some(loss) = loss {
+            return Admission::Lost(loss);
+        }
+        self.take_effect(commit);
+        Admission::Store
+    }
+
+    /// The verdict on a commit that is stored already, or that follows one that lost.
+    fn known(&mut self, commit: &'a Commit) -> Option<Admission> {
+        self.judged += 1;
+        let known = if let Some(first_position) = stored_at(commit, &self.facts) {
+            Admission::Stored { first_position }
+        } else if self.losers.are_followed_by(commit) {
+            let current = version_of(commit, &self.facts);
+            Admission::Lost(Loss::Version { current })
+        } else {
+            // What follows on another of its stream forgets what that one was.
+            self.losers.note(commit, false);
+            return None;
+        };
+        self.losers
+            .note(commit, matches!(known, Admission::Lost(_)));
+        Some(known)
+    }
+
+    fn objection(&self, commit: &Commit) -> Option<Loss> {
+        if let Some(receipt) = &commit.receipt {
+            let key = (commit.stream.clone(), receipt.key.clone());
+            if let Some(found) = self.facts.receipts.get(&key) {
+                return Some(Loss::Key(Box::new(found.clone())));
+            }
+        }
+        let current = version_of(commit, &self.facts);
+        if current != commit.expected {
+            return Some(Loss::Version { current });
+        }
+        if !self.row_stands(commit) {
+            return Some(Loss::Row);
+        }
+        claim_of_another(commit, &self.facts)
+    }
+
+    /// Whether the row is what the commit now judged was decided on.
+    fn row_stands(&self, commit: &Commit) -> bool {
+        let Some(change) = &commit.row else {
+            return true;
+        };
+        match self.rows.get(&commit.stream) {
+            Some(row) => *row == change.before.as_ref(),
+            None => !self.facts.other_rows.contains(&(self.judged - 1)),
+        }
+    }
+
+    fn take_effect(&mut self, commit: &'a Commit) {
+        if let Some(change) = &commit.row {
+            self.rows.insert(&commit.stream, change.after.as_ref());
+        }
+        take_effect(commit, &mut self.facts);
+    }
 }
 
 /// The streams whose last commit lost, and the version it would have led to.
@@ -102,34 +186,24 @@ impl<'a> Losers<'a> {
     }
 }
 
-fn version_of(stream: &StreamId, facts: &Facts) -> Version {
-    facts.versions.get(stream).copied().unwrap_or(Version::ZERO)
+fn version_of(commit: &Commit, facts: &Facts) -> Version {
+    let versions = match commit.versioned_by() {
+        VersionedBy::Log => &facts.versions,
+        VersionedBy::Track => &facts.tracks,
+    };
+    let version = versions.get(&commit.stream).copied();
+    version.unwrap_or(Version::ZERO)
 }
 
-fn judge(commit: &Commit, facts: &Facts) -> Admission {
-    if let Some(receipt) = &commit.receipt {
-        let key = (commit.stream.clone(), receipt.key.clone());
-        if let Some(found) = facts.receipts.get(&key) {
-            return Admission::Lost(Loss::Key(Box::new(found.clone())));
-        }
-    }
-    let current = version_of(&commit.stream, facts);
-    if current != commit.expected {
-        return Admission::Lost(Loss::Version { current });
-    }
-    for claim in &commit.takes {
+fn claim_of_another(commit: &Commit, facts: &Facts) -> Option<Loss> {
+    commit.takes.iter().find_map(|claim| {
         let key = (commit.stream.aggregate_type.clone(), claim.clone());
-        match facts.holders.get(&key) {
-            Some(holder) if *holder != commit.stream.aggregate_id => {
-                return Admission::Lost(Loss::Claim {
-                    claim: claim.clone(),
-                    holder: holder.clone(),
-                });
-            }
-            Some(_) | None => {}
-        }
-    }
-    Admission::Store
+        let holder = facts.holders.get(&key)?;
+        (*holder != commit.stream.aggregate_id).then(|| Loss::Claim {
+            claim: claim.clone(),
+            holder: holder.clone(),
+        })
+    })
 }
 
 fn stored_at(commit: &Commit, facts: &Facts) -> Option<Position> {
@@ -143,9 +217,11 @@ fn stored_at(commit: &Commit, facts: &Facts) -> Option<Position> {
 }
 
 fn take_effect(commit: &Commit, facts: &mut Facts) {
-    facts
-        .versions
-        .insert(commit.stream.clone(), commit.version_after());
+    let versions = match commit.versioned_by() {
+        VersionedBy::Log => &mut facts.versions,
+        VersionedBy::Track => &mut facts.tracks,
+    };
+    versions.insert(commit.stream.clone(), commit.version_after());
     for claim in &commit.frees {
         let key = (commit.stream.aggregate_type.clone(), claim.clone());
         if facts.holders.get(&key) == Some(&commit.stream.aggregate_id) {
@@ -170,34 +246,49 @@ pub fn receipt_of(commit: &Commit, receipt: &super::NewReceipt) -> Receipt {
     Receipt {
         id: receipt.id,
         command_hash: receipt.command_hash,
-        first_version: commit.expected.next(),
+        first_version: first_version(commit),
         event_count: u32::try_from(commit.events.len()).unwrap_or(u32::MAX),
         reply: receipt.reply.clone(),
         correlation_id: commit.correlation_id,
     }
 }
 
+/// A commit without events has the version of the next one, which a track may count otherwise.
+fn first_version(commit: &Commit) -> Version {
+    match commit.versioned_by() {
+        VersionedBy::Log => commit.expected.next(),
+        VersionedBy::Track => commit.version_after().next(),
+    }
+}
+
 /// How many commits from the front fit one statement.
 ///
-/// A statement frees every claim before it takes any and names each stream's version once, so
-/// it ends before a commit that touches a claim taken in it, or that does not follow on its
-/// stream's last commit in it.
+/// A statement frees every claim before it takes any, names each stream's version once and writes
+/// each row once, so it ends before a commit that touches a claim taken in it, or that does not
+/// follow on its stream's last commit in it.
 #[must_use]
 pub fn one_statement(batch: &[&Commit]) -> usize {
-    let mut versions: HashMap<&StreamId, Version> = HashMap::new();
+    let mut last: HashMap<&StreamId, &Commit> = HashMap::new();
+    let mut rows: HashMap<&StreamId, &RowChange> = HashMap::new();
     let mut taken: HashSet<(&AggregateType, &Claim)> = HashSet::new();
     for (index, commit) in batch.iter().enumerate() {
-        let follows = versions
-            .get(&commit.stream)
-            .is_none_or(|version| *version == commit.expected);
-        let aggregate_type = &commit.stream.aggregate_type;
+        let stream = &commit.stream;
+        let follows = last.get(stream).is_none_or(|last| {
+            last.version_after() == commit.expected && last.versioned_by() == commit.versioned_by()
+        });
+        let writes_on = commit.row.as_ref().is_none_or(|change| {
+            let written = rows.insert(stream, change);
+            written.is_none_or(|written| change.follows(written))
+        });
         let mut touched = commit.frees.iter().chain(&commit.takes);
-        if !follows || touched.any(|claim| taken.contains(&(aggregate_type, claim))) {
+        let takes_on = touched.all(|claim| !taken.contains(&(&stream.aggregate_type, claim)));
+        if !(follows && writes_on && takes_on) {
             // Never zero: the first commit meets empty sets.
             return index;
         }
-        versions.insert(&commit.stream, commit.version_after());
-        taken.extend(commit.takes.iter().map(|claim| (aggregate_type, claim)));
+        last.insert(stream, commit);
+        let claims = commit.takes.iter();
+        taken.extend(claims.map(|claim| (&stream.aggregate_type, claim)));
     }
     batch.len()
 }

@@ -15,6 +15,7 @@ mod claims;
 mod dropped;
 mod log;
 mod reads;
+mod rows;
 mod snapshots;
 mod writers;
 
@@ -30,6 +31,7 @@ pub use claims::*;
 pub use dropped::*;
 pub use log::*;
 pub use reads::*;
+pub use rows::*;
 pub use snapshots::*;
 pub use writers::*;
 
@@ -45,6 +47,11 @@ pub trait Fixture: Send + Sync {
     ///
     /// A handle that is dropped without [`EventStore::close`] stands for a crash.
     fn open(&self) -> impl Future<Output = Arc<dyn EventStore>> + Send;
+
+    /// Another program on the store's state tables; nothing where it has none.
+    fn other_program(&self) -> impl Future<Output = Option<Arc<dyn OtherProgram>>> + Send {
+        async { None }
+    }
 
     /// Removes the store after a promise that was kept.
     fn remove(self) -> impl Future<Output = ()> + Send
@@ -138,6 +145,26 @@ macro_rules! store_contract {
             of_each_span_of_versions_a_snapshot_is_kept,
             sixty_four_streams_are_recovered_at_once,
             recovery_is_one_view_while_others_write,
+            a_row_is_written_with_its_events,
+            an_inserted_row_has_its_tables_defaults,
+            a_commit_that_loses_leaves_its_row,
+            commits_of_one_row_in_a_batch_lead_to_the_last,
+            a_unique_index_refuses_exactly_its_commit,
+            a_unique_value_moves_between_rows_in_a_batch,
+            a_commit_with_a_row_appended_again_is_known,
+            a_batch_of_rows_stored_in_part_is_completed,
+            any_text_of_a_row_is_kept_or_refused,
+            a_row_of_another_program_loses_exactly_its_commit,
+            a_commit_that_changes_no_column_still_needs_its_row,
+            links_change_by_their_difference,
+            rows_are_paged_by_key,
+            rows_are_loaded_in_the_order_asked_for,
+            nothing_that_others_write_is_lost,
+            a_track_versions_a_row_without_events,
+            a_row_without_events_appended_again_is_known,
+            of_two_writers_at_one_track_one_wins,
+            a_track_is_kept_as_it_is_given,
+            a_row_may_be_written_without_an_event,
         }
     };
     (@tests $module:ident, $factory:expr, $($promise:ident,)+) => {
@@ -211,6 +238,7 @@ fn commit(stream: &StreamId, expected: u64, events: u64) -> Commit {
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 
@@ -270,7 +298,8 @@ fn positions(verdicts: &[Verdict]) -> Vec<u64> {
 fn assert_lost_version(verdict: &Verdict, expected: u64) {
     match verdict {
         Verdict::Lost(Loss::Version { current }) => assert_eq!(current.get(), expected),
-        Verdict::Lost(Loss::Claim { .. } | Loss::Key(_)) | Verdict::Committed { .. } => {
+        Verdict::Lost(Loss::Claim { .. } | Loss::Key(_) | Loss::Row | Loss::Refused { .. })
+        | Verdict::Committed { .. } => {
             panic!("not a lost version: {verdict:?}")
         }
     }

@@ -1,5 +1,7 @@
 //! A store in memory: for tests and for trying things out. Nothing outlives the process.
 
+mod rows;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,15 +12,17 @@ use tokio::sync::watch;
 
 use super::{
     AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, Order,
-    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
-    StoredSnapshot, Verdict,
-    admission::{Admission, ClaimKey, Facts, ReceiptKey, admit, receipt_of},
+    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, RowTrack, SnapshotRetention,
+    StateRows, StoredSnapshot, Verdict,
+    admission::{Admission, ClaimKey, Facts, Judge, ReceiptKey, receipt_of},
     models::{MemoryModels, ReadModels},
 };
 use crate::domain::{
     AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position, StreamId,
     Version,
 };
+
+pub use rows::{MemoryRow, MemoryTable};
 
 /// The log and what lies beside it, in maps. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +43,9 @@ struct Tables {
     receipts: HashMap<ReceiptKey, Receipt>,
     /// For each stream, by version, ascending.
     snapshots: HashMap<StreamId, Vec<StoredSnapshot>>,
+    /// The state tables by their names.
+    rows: HashMap<String, MemoryTable>,
+    tracks: HashMap<StreamId, RowTrack>,
 }
 
 impl MemoryStore {
@@ -72,9 +79,17 @@ impl Tables {
 
     fn facts(&self, batch: &[&Commit]) -> Facts {
         let mut facts = Facts::default();
-        for commit in batch {
+        for (index, commit) in batch.iter().enumerate() {
             let version = self.version(&commit.stream);
             facts.versions.insert(commit.stream.clone(), version);
+            if let Some(track) = self.tracks.get(&commit.stream) {
+                facts.tracks.insert(commit.stream.clone(), track.version);
+            }
+            if let Some(change) = &commit.row
+                && !self.is_row_before(commit, change)
+            {
+                facts.other_rows.insert(index);
+            }
             for event in &commit.events {
                 if let Some(position) = self.ids.get(&event.id) {
                     facts.stored.insert(event.id, *position);
@@ -137,6 +152,9 @@ impl Tables {
             let key = (commit.stream.clone(), receipt.key.clone());
             self.receipts.insert(key, receipt_of(commit, receipt));
         }
+        if let Some(change) = &commit.row {
+            self.write_row(commit, change);
+        }
         if commit.events.is_empty() {
             Position::ZERO
         } else {
@@ -167,17 +185,18 @@ impl EventStore for MemoryStore {
     async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError> {
         let commits: Vec<&Commit> = batch.iter().collect();
         let mut tables = self.tables();
-        let facts = tables.facts(&commits);
-        let verdicts: Vec<Verdict> = admit(&commits, facts)
-            .into_iter()
-            .zip(commits)
-            .map(|(admission, commit)| match admission {
-                Admission::Store => Verdict::Committed {
-                    first_position: tables.store(commit),
+        let mut judge = Judge::new(tables.facts(&commits));
+        let verdicts: Vec<Verdict> = batch
+            .iter()
+            .map(
+                |commit| match judge.admit(commit, |it| tables.refusal(it)) {
+                    Admission::Store => Verdict::Committed {
+                        first_position: tables.store(commit),
+                    },
+                    Admission::Stored { first_position } => Verdict::Committed { first_position },
+                    Admission::Lost(loss) => Verdict::Lost(loss),
                 },
-                Admission::Stored { first_position } => Verdict::Committed { first_position },
-                Admission::Lost(loss) => Verdict::Lost(loss),
-            })
+            )
             .collect();
         drop(tables);
         self.hints.tell_of(&batch, &verdicts);
@@ -343,6 +362,10 @@ impl EventStore for MemoryStore {
         Some(Arc::new(self.models.clone()))
     }
 
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        Some(Arc::new(self.clone()))
+    }
+
     async fn ready(&self) -> Result<(), NotReady> {
         Ok(())
     }
@@ -351,17 +374,4 @@ impl EventStore for MemoryStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::ready;
-
-    use super::*;
-    use crate::store::contract::Fixture;
-
-    impl Fixture for MemoryStore {
-        async fn open(&self) -> Arc<dyn EventStore> {
-            Arc::new(self.clone())
-        }
-    }
-
-    crate::store_contract!(memory_keeps, || ready(MemoryStore::new()));
-}
+mod tests;

@@ -20,6 +20,7 @@ mod query;
 mod records;
 mod rounds;
 pub mod sqlite;
+mod state_rows;
 mod view;
 
 use std::{fmt::Debug, sync::Arc};
@@ -35,6 +36,7 @@ pub use records::{
     AggregateHead, Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered,
     RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
 };
+pub use state_rows::{LoadedRow, RowChange, RowTrack, StateRows, TableError, VersionedBy};
 pub use view::EventView;
 
 use crate::domain::{
@@ -203,6 +205,11 @@ pub trait EventStore: Debug + Send + Sync + 'static {
 
     /// Where read models live that commit beside this log; nothing where there is no such place.
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        None
+    }
+
+    /// Where the state tables are that commit beside this log; nothing where there is no such place.
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
         None
     }
 

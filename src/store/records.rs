@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
+use super::{RowChange, VersionedBy};
 use crate::domain::{
     AggregateId, CausationId, Claim, CorrelationId, CreatedBy, EventId, Fingerprint,
     IdempotencyKey, Position, StreamId, Version,
@@ -16,7 +17,8 @@ use crate::domain::{
 pub struct Commit {
     /// The stream it appends to.
     pub stream: StreamId,
-    /// The stream's version before it; it loses where that is another.
+    /// The stream's version before it, or the track's ([`RowChange::versioned_by`]); it loses where
+    /// that is another.
     pub expected: Version,
     /// The events, at versions `expected + 1` and on. May be empty where there is a receipt.
     pub events: Vec<NewEvent>,
@@ -34,13 +36,26 @@ pub struct Commit {
     pub takes: Vec<Claim>,
     /// The receipt of a keyed command; it loses where the stream has one under the key.
     pub receipt: Option<NewReceipt>,
+    /// What it does to the aggregate's row, where its type has a state table. Boxed, because most
+    /// types have none.
+    pub row: Option<Box<RowChange>>,
 }
 
 impl Commit {
-    /// The stream's version after it.
+    /// The version after it, of the stream or of the track, as it is versioned.
     #[must_use]
     pub fn version_after(&self) -> Version {
-        self.expected.plus(self.events.len() as u64)
+        match &self.row {
+            Some(row) if row.versioned_by == VersionedBy::Track => row.track.version,
+            Some(_) | None => self.expected.plus(self.events.len() as u64),
+        }
+    }
+
+    /// What its `expected` is compared with.
+    #[must_use]
+    pub fn versioned_by(&self) -> VersionedBy {
+        let row = self.row.as_ref();
+        row.map_or(VersionedBy::Log, |row| row.versioned_by)
     }
 
     /// About how many bytes it adds to a batch.
@@ -127,6 +142,13 @@ pub enum Loss {
     },
     /// The stream has a receipt under the key.
     Key(Box<Receipt>),
+    /// Somebody else has written, made or deleted the aggregate's row.
+    Row,
+    /// A unique index of the state table refuses the row.
+    Refused {
+        /// The column, and the value that another row has; the value is empty where it is a secret.
+        claim: Claim,
+    },
 }
 
 /// An event as it is stored.

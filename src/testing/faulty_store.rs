@@ -1,5 +1,7 @@
 //! A store that fails where a script says so: every failure path gets a test with it.
 
+mod rows;
+
 use std::{
     collections::HashMap,
     future::{Future, pending},
@@ -19,10 +21,11 @@ use crate::{
     },
     store::{
         AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
-        Verdict, models::ReadModels,
+        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
+        StoredSnapshot, Verdict, models::ReadModels,
     },
 };
+use rows::FaultyRows;
 
 /// An operation of [`EventStore`]; `save` counts as an append, `exists` as a look at the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +57,8 @@ pub enum Operation {
     ClaimHolder,
     /// [`EventStore::save_snapshots`].
     SaveSnapshots,
+    /// Rows of state tables are loaded or paged through.
+    StateRows,
     /// [`EventStore::ready`].
     Ready,
 }
@@ -365,6 +370,12 @@ impl EventStore for FaultyStore {
     /// Read models are kept by the inner store; no fault meets them.
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
         self.inner.read_models()
+    }
+
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        let inner = self.inner.state_rows()?;
+        let store = self.clone();
+        Some(Arc::new(FaultyRows { store, inner }))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

@@ -7,6 +7,7 @@
 
 mod calls;
 mod models;
+mod rows;
 
 use std::{
     collections::BTreeMap,

@@ -5,6 +5,7 @@ mod directory;
 mod inlines;
 mod leases;
 mod once;
+mod outages;
 mod poison;
 mod rebuilds;
 mod tally;
@@ -112,6 +113,7 @@ fn commit(event_type: &'static str) -> Commit {
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 

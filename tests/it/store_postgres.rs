@@ -97,6 +97,7 @@ fn commit(id: &str, expected: u64, events: usize) -> Commit {
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 

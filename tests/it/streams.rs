@@ -53,6 +53,7 @@ fn commit(id: &str, expected: u64, event_type: &'static str, events: usize) -> C
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 

@@ -178,6 +178,7 @@ async fn store_one(store: &MemoryStore, token: Token, version: u64) {
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: Some(receipt),
+        row: None,
     };
     store.append(Arc::from([commit])).await.expect("it stores");
 }

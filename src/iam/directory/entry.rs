@@ -36,10 +36,24 @@ impl Entry {
     }
 
     pub(super) const fn status(&self) -> &'static str {
-        match self.status {
-            Status::Enabled => "ENABLED",
-            Status::Disabled => "DISABLED",
-            Status::Banned => "BANNED",
+        self.status.as_str()
+    }
+
+    /// A user as an event tells it whole, at that event's time.
+    fn new(id: &str, created: Created, created_at: String) -> Self {
+        Self {
+            id: id.to_owned(),
+            username: created.username,
+            domain: created.domain,
+            nick_name: created.nick_name,
+            email: created.email,
+            phone_number: created.phone_number,
+            avatar: created.avatar,
+            status: created.status,
+            role_ids: created.role_ids,
+            version: 0,
+            created_at,
+            updated_at: String::new(),
         }
     }
 }
@@ -47,7 +61,7 @@ impl Entry {
 /// The users that a batch touches; nothing for one that is not in the directory.
 pub(super) type Entries = HashMap<String, Option<Entry>>;
 
-/// A user's creation as it is shown: the hash of the password has been left out.
+/// A user's creation or adoption as it is shown: the hash of the password has been left out.
 #[derive(Deserialize)]
 struct Created {
     username: String,
@@ -61,6 +75,14 @@ struct Created {
     avatar: Option<String>,
     #[serde(default)]
     status: Status,
+    #[serde(default)]
+    role_ids: Vec<String>,
+}
+
+/// What another program did to a user, as it is shown.
+#[derive(Deserialize)]
+struct Reconciled {
+    state: Option<Created>,
 }
 
 /// Applies one event.
@@ -72,22 +94,17 @@ pub(super) fn apply(entries: &mut Entries, event: &RecordedEvent) -> Result<(), 
         .occurred_at
         .to_rfc3339_opts(SecondsFormat::Micros, true);
     match event.event_type.as_str() {
-        "UserCreatedEvent" => {
-            let created: Created = data(event)?;
-            *entry = Some(Entry {
-                id: id.to_owned(),
-                username: created.username,
-                domain: created.domain,
-                nick_name: created.nick_name,
-                email: created.email,
-                phone_number: created.phone_number,
-                avatar: created.avatar,
-                status: created.status,
-                role_ids: Vec::new(),
-                version: 0,
-                created_at: at.clone(),
-                updated_at: String::new(),
-            });
+        "UserCreatedEvent" | "UserAdoptedEvent" => {
+            *entry = Some(Entry::new(id, data(event)?, at.clone()));
+        }
+        "UserReconciledEvent" => {
+            let reconciled: Reconciled = data(event)?;
+            let created_at = entry
+                .take()
+                .map_or_else(|| at.clone(), |entry| entry.created_at);
+            *entry = reconciled
+                .state
+                .map(|state| Entry::new(id, state, created_at));
         }
         "UserUpdatedEvent" => update(there(entry, event)?, data(event)?),
         "UserRolesAssignedEvent" => {
@@ -154,4 +171,72 @@ fn refused(event: &RecordedEvent, what: &str) -> ModelError {
         "event {} ({}) at position {} {what}",
         event.id, event.event_type, event.position
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, value::to_raw_value};
+
+    use super::*;
+    use crate::domain::{
+        AggregateId, AggregateType, CorrelationId, EventId, Position, StreamId, Version,
+    };
+
+    fn event(version: u64, event_type: &str, data: &serde_json::Value) -> RecordedEvent {
+        let seconds = i64::try_from(version).unwrap();
+        RecordedEvent {
+            id: EventId(ulid::Ulid::from_parts(version, 1)),
+            stream: StreamId {
+                aggregate_type: AggregateType::parse("User").unwrap(),
+                aggregate_id: AggregateId::parse("1").unwrap(),
+            },
+            event_type: event_type.to_owned(),
+            schema_version: 1,
+            data: to_raw_value(data).unwrap(),
+            version: Version::new(version),
+            position: Position::new(version),
+            occurred_at: chrono::DateTime::from_timestamp(seconds, 0).unwrap(),
+            created_by: None,
+            correlation_id: CorrelationId(ulid::Ulid::nil()),
+            causation_id: None,
+        }
+    }
+
+    fn state(nick_name: &str) -> serde_json::Value {
+        json!({
+            "username": "Soybean", "domain": "built-in", "nick_name": nick_name,
+            "status": "BANNED", "role_ids": ["1"]
+        })
+    }
+
+    #[test]
+    fn an_adopted_user_is_shown_with_its_roles_and_a_reconciled_one_keeps_when_it_was_made() {
+        let mut entries = Entries::new();
+        let reconciled = json!({"reason": "r", "state": state("New")});
+
+        apply(&mut entries, &event(1, "UserAdoptedEvent", &state("Old"))).unwrap();
+        let adopted = entries["1"].clone().unwrap();
+        apply(&mut entries, &event(2, "UserReconciledEvent", &reconciled)).unwrap();
+
+        let entry = entries["1"].clone().unwrap();
+        assert_eq!((adopted.status(), &*adopted.role_ids[0]), ("BANNED", "1"));
+        assert_eq!((entry.nick_name.as_str(), entry.version), ("New", 2));
+        assert_eq!(entry.created_at, "1970-01-01T00:00:01.000000Z");
+        assert_eq!(entry.updated_at, "1970-01-01T00:00:02.000000Z");
+    }
+
+    #[test]
+    fn a_user_whose_row_is_gone_is_not_in_the_directory_and_may_come_back() {
+        let mut entries = Entries::new();
+        let gone = json!({"reason": "r", "state": null});
+        let back = json!({"reason": "r", "state": state("Back")});
+
+        apply(&mut entries, &event(1, "UserAdoptedEvent", &state("Old"))).unwrap();
+        apply(&mut entries, &event(2, "UserReconciledEvent", &gone)).unwrap();
+        let while_gone = entries["1"].clone();
+        apply(&mut entries, &event(3, "UserReconciledEvent", &back)).unwrap();
+
+        assert_eq!(while_gone, None);
+        assert_eq!(entries["1"].as_ref().unwrap().nick_name, "Back");
+    }
 }

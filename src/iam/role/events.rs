@@ -24,6 +24,12 @@ pub enum RoleEvent {
     /// It was deleted.
     #[serde(rename = "RoleDeletedEvent")]
     Deleted,
+    /// It was there before its history: its first event, made of its row.
+    #[serde(rename = "RoleAdoptedEvent")]
+    Adopted(RoleAdopted),
+    /// Another program has written its row; here the log is told.
+    #[serde(rename = "RoleReconciledEvent")]
+    Reconciled(RoleReconciled),
 }
 
 impl Event for RoleEvent {
@@ -32,6 +38,8 @@ impl Event for RoleEvent {
         EventType::new("RoleUpdatedEvent", 1),
         EventType::new("RolePermissionsAssignedEvent", 1),
         EventType::new("RoleDeletedEvent", 1),
+        EventType::new("RoleAdoptedEvent", 1),
+        EventType::new("RoleReconciledEvent", 1),
     ];
 }
 
@@ -105,4 +113,31 @@ impl From<&Grant> for Permission {
             action: grant.action.clone().into(),
         }
     }
+}
+
+/// A role that was there before its history, as its row told it: without permissions, for which
+/// the table has no column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoleAdopted {
+    /// The name programs know the role by.
+    pub code: String,
+    /// What the role is called.
+    pub name: String,
+    /// What the role is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The role above it; `0` where there is none.
+    pub pid: String,
+    /// Whether the role may be used.
+    pub status: Status,
+}
+
+/// A role's row was written by another program, or by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoleReconciled {
+    /// Why the row is believed.
+    pub reason: String,
+    /// The role as the row tells it, its permissions stay; nothing where the row is gone, and the
+    /// role with it.
+    pub state: Option<RoleAdopted>,
 }

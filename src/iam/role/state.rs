@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Permission, RoleCreated, RoleError, RoleUpdated};
+use super::{Permission, RoleAdopted, RoleCreated, RoleError, RoleReconciled, RoleUpdated};
 use crate::iam::Status;
 
 /// A role.
@@ -72,6 +72,35 @@ impl Role {
                 status: event.status,
                 permissions: Vec::new(),
             },
+        }
+    }
+
+    pub(super) fn from_adopted(event: &RoleAdopted) -> Self {
+        Self::Active {
+            details: RoleDetails {
+                code: event.code.clone(),
+                name: event.name.clone(),
+                description: event.description.clone(),
+                pid: event.pid.clone(),
+                status: event.status,
+                permissions: Vec::new(),
+            },
+        }
+    }
+
+    /// This role with the permissions that another state of it gives. A role that was deleted
+    /// gives none: what comes back by a row is not to have rights that nobody sees.
+    pub(super) fn with_permissions_of(mut self, known: &Self) -> Self {
+        if let (Self::Active { details }, Self::Active { details: known }) = (&mut self, known) {
+            details.permissions.clone_from(&known.permissions);
+        }
+        self
+    }
+
+    pub(super) fn reconcile(&mut self, event: &RoleReconciled) {
+        match &event.state {
+            Some(state) => *self = Self::from_adopted(state).with_permissions_of(self),
+            None => self.delete(),
         }
     }
 

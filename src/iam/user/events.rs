@@ -27,6 +27,12 @@ pub enum UserEvent {
     /// It was deleted.
     #[serde(rename = "UserDeletedEvent")]
     Deleted,
+    /// It was there before its history: its first event, made of its row.
+    #[serde(rename = "UserAdoptedEvent")]
+    Adopted(UserAdopted),
+    /// Another program has written its row; here the log is told.
+    #[serde(rename = "UserReconciledEvent")]
+    Reconciled(UserReconciled),
 }
 
 impl Event for UserEvent {
@@ -36,6 +42,8 @@ impl Event for UserEvent {
         EventType::new("UserPasswordChangedEvent", 1),
         EventType::new("UserRolesAssignedEvent", 1),
         EventType::new("UserDeletedEvent", 1),
+        EventType::new("UserAdoptedEvent", 1),
+        EventType::new("UserReconciledEvent", 1),
     ];
 }
 
@@ -118,4 +126,41 @@ pub struct UserPasswordChanged {
 pub struct UserRolesAssigned {
     /// The roles, each once, sorted.
     pub role_ids: Vec<String>,
+}
+
+/// A user that was there before its history, as its row told it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UserAdopted {
+    /// The name to sign in with.
+    pub username: String,
+    /// The hash of the password: a PHC string or one of bcrypt.
+    #[schema(ignore)]
+    pub password_hash: Secret<String>,
+    /// The organisation the user belongs to.
+    pub domain: String,
+    /// What the user is called.
+    pub nick_name: String,
+    /// The email address.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// The phone number.
+    #[serde(default)]
+    pub phone_number: Option<String>,
+    /// Where the picture is.
+    #[serde(default)]
+    pub avatar: Option<String>,
+    /// Whether the user may sign in.
+    pub status: Status,
+    /// The roles, each once, sorted.
+    #[serde(default)]
+    pub role_ids: Vec<String>,
+}
+
+/// A user's row was written by another program, or by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UserReconciled {
+    /// Why the row is believed.
+    pub reason: String,
+    /// The user as the row tells it; nothing where the row is gone, and the user with it.
+    pub state: Option<UserAdopted>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{UserCreated, UserError, UserUpdated};
+use super::{UserAdopted, UserCreated, UserError, UserReconciled, UserUpdated};
 use crate::{domain::Secret, iam::Status};
 
 /// A user.
@@ -81,6 +81,30 @@ impl User {
                 role_ids: Vec::new(),
             },
             password_hash: event.password_hash.clone(),
+        }
+    }
+
+    pub(super) fn from_adopted(event: &UserAdopted) -> Self {
+        Self::Active {
+            profile: UserProfile {
+                username: event.username.clone(),
+                domain: event.domain.clone(),
+                nick_name: event.nick_name.clone(),
+                email: event.email.clone(),
+                phone_number: event.phone_number.clone(),
+                avatar: event.avatar.clone(),
+                status: event.status,
+                role_ids: event.role_ids.clone(),
+            },
+            password_hash: event.password_hash.clone(),
+        }
+    }
+
+    /// A row that came back after it was deleted makes the user come back.
+    pub(super) fn reconcile(&mut self, event: &UserReconciled) {
+        match &event.state {
+            Some(state) => *self = Self::from_adopted(state),
+            None => self.delete(),
         }
     }
 

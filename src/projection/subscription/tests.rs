@@ -54,6 +54,7 @@ fn commit(id: &str, expected: u64, events: usize) -> Commit {
         frees: vec![],
         takes: vec![],
         receipt: None,
+        row: None,
     }
 }
 

@@ -114,6 +114,8 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, OpenError> {
         if options.migrate {
             Self::migrate(url, &options).await?;
+        } else {
+            connect::reach(url, &options).await?;
         }
         let connect_options = connect::serving(url, &options)?;
         let answer_timeout = options.statement_timeout + ANSWER_GRACE;

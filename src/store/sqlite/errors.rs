@@ -71,3 +71,90 @@ pub(super) fn read_error(error: Error) -> ReadError {
     }
     ReadError::Unavailable(error.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::error::DatabaseError;
+
+    use super::*;
+
+    /// SQLite's answer with an extended result code.
+    #[derive(Debug)]
+    struct Answer(i32);
+
+    impl std::fmt::Display for Answer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "code {}", self.0)
+        }
+    }
+
+    impl std::error::Error for Answer {}
+
+    impl DatabaseError for Answer {
+        fn message(&self) -> &'static str {
+            "an answer"
+        }
+
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.0.to_string().into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    fn at_the_commit(code: i32) -> AppendError {
+        match commit_error(Error::Database(Box::new(Answer(code)))) {
+            InsertError::Failed(error) => error,
+            InsertError::Conflict => panic!("{code} is no conflict"),
+        }
+    }
+
+    #[test]
+    fn a_flush_that_failed_at_the_commit_leaves_the_outcome_unknown() {
+        // SQLITE_IOERR_FSYNC, _DIR_FSYNC, _WRITE, _TRUNCATE and plain SQLITE_IOERR.
+        for code in [1034, 1290, 778, 1546, 10] {
+            let told = at_the_commit(code);
+            assert!(
+                matches!(told, AppendError::OutcomeUnknown(_)),
+                "{code}: {told:?}"
+            );
+        }
+        let cut_off = commit_error(Error::WorkerCrashed);
+        assert!(
+            matches!(cut_off, InsertError::Failed(AppendError::OutcomeUnknown(_))),
+            "{cut_off:?}"
+        );
+    }
+
+    #[test]
+    fn what_stops_before_the_commit_is_whole_stored_nothing() {
+        for code in [FULL, READ_ONLY, BUSY] {
+            let told = at_the_commit(code);
+            assert!(
+                matches!(told, AppendError::Unavailable(_)),
+                "{code}: {told:?}"
+            );
+        }
+        for code in [TOO_BIG, CONSTRAINT, MISMATCH] {
+            let told = at_the_commit(code);
+            assert!(
+                matches!(told, AppendError::Unstorable(_)),
+                "{code}: {told:?}"
+            );
+        }
+    }
+}

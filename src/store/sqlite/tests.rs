@@ -98,6 +98,7 @@ fn commit(id: &str, events: usize, bytes: usize) -> Commit {
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 

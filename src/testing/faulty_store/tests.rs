@@ -39,6 +39,7 @@ fn commit() -> Commit {
         frees: vec![],
         takes: vec![],
         receipt: None,
+        row: None,
     }
 }
 
@@ -177,4 +178,30 @@ async fn a_held_call_has_no_effect_until_its_gate_opens_and_a_held_answer_has_on
         assert_eq!(held, Version::new(version));
         assert!(matches!(verdict, Verdict::Committed { .. }));
     }
+}
+
+#[tokio::test]
+async fn a_load_of_rows_fails_where_the_script_says_so() {
+    let store = store().on(Operation::StateRows, 2, Fault::Fail);
+    let table = Arc::new(crate::domain::StateTable {
+        name: "samples".into(),
+        key: "id",
+        columns: Vec::new(),
+        stamps: Vec::new(),
+        links: Vec::new(),
+    });
+    let rows = store.state_rows().unwrap();
+    let StreamId {
+        aggregate_type,
+        aggregate_id,
+    } = stream();
+
+    let mut loads = Vec::new();
+    for _ in 0..3 {
+        let ids = [aggregate_id.clone()];
+        loads.push(rows.load(&aggregate_type, &table, &ids).await.is_ok());
+    }
+
+    assert_eq!(loads, [true, false, true]);
+    assert_eq!(store.calls(Operation::StateRows), 3);
 }

@@ -12,8 +12,8 @@ use crate::{
     },
     store::{
         AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
-        Verdict, models::ReadModels,
+        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
+        StoredSnapshot, Verdict, models::ReadModels,
     },
 };
 
@@ -196,6 +196,11 @@ impl EventStore for SimulatedStore {
         }))
     }
 
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        self.inner.state_rows()?;
+        Some(Arc::new(self.clone()))
+    }
+
     async fn ready(&self) -> Result<(), NotReady> {
         self.call(CallKind::Other, "ready".to_owned(), |store| {
             effect(move || async move { store.ready().await })
@@ -240,6 +245,7 @@ mod tests {
             frees: vec![],
             takes: vec![],
             receipt: None,
+            row: None,
         }
     }
 

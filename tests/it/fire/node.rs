@@ -188,6 +188,7 @@ pub(super) fn foreign(counter: &str, expected: u64, event_type: &str, data: &str
         frees: Vec::new(),
         takes: Vec::new(),
         receipt: None,
+        row: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The contract with clients, against the real binary and over the wire.
 
 mod bodies;
+mod combinations;
 mod commands;
 mod database;
 mod embed;
@@ -10,6 +11,7 @@ mod history;
 mod hostile;
 mod keys;
 mod limits;
+mod logs;
 mod metrics;
 mod openapi;
 mod problems;
@@ -17,6 +19,7 @@ mod raw;
 mod reads;
 mod replay;
 mod roles;
+mod routes;
 mod runtime;
 mod secrets;
 mod shell;

@@ -31,12 +31,12 @@ const PROMISED: &[&str] = &[
     "/v1/aggregates/Role/{id}/commands/assign-permissions",
 ];
 
-async fn document(wire: &Wire) -> Value {
+pub(super) async fn document(wire: &Wire) -> Value {
     wire.get("/openapi.json").await.is(200).body.clone()
 }
 
 /// Each path of a document with each of its methods.
-fn operations(document: &Value) -> Vec<(String, Method, Value)> {
+pub(super) fn operations(document: &Value) -> Vec<(String, Method, Value)> {
     let paths = document["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().iter();
@@ -48,7 +48,7 @@ fn operations(document: &Value) -> Vec<(String, Method, Value)> {
     operations.collect()
 }
 
-fn filled(path: &str, event: &str) -> String {
+pub(super) fn filled(path: &str, event: &str) -> String {
     path.replace("/events/{id}", &format!("/events/{event}"))
         .replace("{type}", "User")
         .replace("{id}", "u1")

@@ -79,9 +79,14 @@ async fn it_begins_after_a_position_and_the_last_event_id_wins() {
 async fn every_filter_holds_for_what_is_stored_and_for_what_comes() {
     let wire = Wire::sqlite(&[]).await;
     let correlation = "01J0000000000000000000000A";
+    let cause = "01J0000000000000000000000B";
     let events = async || {
         wire.create_roles("x", 1).await;
-        let headers = [("X-Correlation-Id", correlation), ("X-Created-By", "bob")];
+        let headers = [
+            ("X-Correlation-Id", correlation),
+            ("X-Created-By", "bob"),
+            ("X-Causation-Id", cause),
+        ];
         for (id, body) in [("User/u", super::user("u")), ("Role/r", role("r"))] {
             let created = wire.command_with(id, "create", &body, &headers).await;
             created.is(201);
@@ -92,7 +97,7 @@ async fn every_filter_holds_for_what_is_stored_and_for_what_comes() {
         renamed.is(200);
     };
     let from = "from=2020-01-01T00:00:00Z";
-    let queries: [(String, &[u64]); 7] = [
+    let queries: [(String, &[u64]); 8] = [
         ("?aggregate_type=User".into(), &[2]),
         ("?aggregate_type=Role&aggregate_id=r".into(), &[3, 4]),
         (
@@ -105,6 +110,7 @@ async fn every_filter_holds_for_what_is_stored_and_for_what_comes() {
             format!("?correlation_id={correlation}&aggregate_type=Role"),
             &[3],
         ),
+        (format!("?causation_id={cause}&aggregate_type=User"), &[2]),
         (format!("?{from}&after=1"), &[2, 3, 4]),
     ];
     let mut live = Vec::new();

@@ -1,0 +1,166 @@
+//! What stands beside a row, and versions that are kept there.
+
+use super::{Beside, change, is_committed, row, track, tracked};
+use crate::{
+    domain::RowMarks,
+    store::{
+        EventStore, Loss, Verdict,
+        contract::{
+            Fixture, append, assert_lost_version, commit, key, positions, raw, receipt, stream,
+            whole_log,
+        },
+    },
+};
+
+/// Where rows alone are kept a commit has no events: its version is that of the track.
+pub async fn a_track_versions_a_row_without_events(fixture: &impl Fixture) {
+    let Some(beside) = Beside::open(fixture).await else {
+        return;
+    };
+    let (one, two, three) = (row("one"), row("two"), row("three"));
+
+    let ahead = append(&*beside.store, vec![tracked("a", 1, None, Some(&one))]).await;
+    let batch = vec![
+        tracked("a", 0, None, Some(&one)),
+        tracked("a", 1, Some(&one), Some(&two)),
+    ];
+    let verdicts = append(&*beside.store, batch).await;
+    let stale = append(
+        &*beside.store,
+        vec![tracked("a", 1, Some(&two), Some(&three))],
+    )
+    .await;
+    let mut leap = tracked("a", 2, Some(&two), Some(&three));
+    if let Some(row) = &mut leap.row {
+        row.track = track(5, 0, Some(&three));
+    }
+    let next = append(
+        &*beside.store,
+        vec![leap, tracked("a", 5, Some(&three), None)],
+    )
+    .await;
+
+    assert_lost_version(&ahead[0], 0);
+    assert_eq!(positions(&verdicts), [0, 0]);
+    assert_lost_version(&stale[0], 2);
+    assert_eq!(positions(&next), [0, 0]);
+    let loaded = beside.load("a").await;
+    assert_eq!(loaded.row, None);
+    assert_eq!(loaded.track.expect("a track").version.get(), 6);
+    assert!(whole_log(&*beside.store).await.is_empty());
+}
+
+/// A commit without events is known by its receipt, whatever the row and the track are by then.
+pub async fn a_row_without_events_appended_again_is_known(fixture: &impl Fixture) {
+    let Some(beside) = Beside::open(fixture).await else {
+        return;
+    };
+    let (one, two) = (row("one"), row("two"));
+    let first = tracked("a", 0, None, Some(&one));
+    append(&*beside.store, vec![first.clone()]).await;
+    append(
+        &*beside.store,
+        vec![tracked("a", 1, Some(&one), Some(&two))],
+    )
+    .await;
+
+    let again = append(&*beside.store, vec![first.clone()]).await;
+    let mut retried = tracked("a", 2, Some(&two), Some(&one));
+    let sent = first.receipt.as_ref().expect("a receipt");
+    retried.receipt = Some(receipt(sent.key.as_str(), None));
+    let retried = append(&*beside.store, vec![retried]).await;
+
+    assert_eq!(positions(&again), [0]);
+    let Verdict::Lost(Loss::Key(found)) = &retried[0] else {
+        panic!("not a lost key: {retried:?}");
+    };
+    assert_eq!(found.id, sent.id);
+    assert_eq!((found.first_version.get(), found.event_count), (2, 0));
+    assert_eq!(beside.row("a").await, Some(two));
+}
+
+/// Of two that expect one version of a track one wins, and in one batch as well.
+pub async fn of_two_writers_at_one_track_one_wins(fixture: &impl Fixture) {
+    let Some(beside) = Beside::open(fixture).await else {
+        return;
+    };
+    let other = fixture.open().await;
+    for round in 0..20 {
+        let id = format!("a{round}");
+        append(&*beside.store, vec![tracked(&id, 0, None, None)]).await;
+        let rival = |store: std::sync::Arc<dyn EventStore>| {
+            let commit = tracked(&id, 1, None, None);
+            async move { super::super::append_among_others(&*store, vec![commit]).await }
+        };
+
+        let (one, two) = tokio::join!(
+            rival(std::sync::Arc::clone(&beside.store)),
+            rival(std::sync::Arc::clone(&other))
+        );
+
+        let won = [&one[0], &two[0]].map(is_committed);
+        assert!(
+            won == [true, false] || won == [false, true],
+            "{one:?} {two:?}"
+        );
+        let lost = if won[0] { &two[0] } else { &one[0] };
+        assert_lost_version(lost, 2);
+    }
+}
+
+/// A track keeps what it is given, and its version never goes back.
+pub async fn a_track_is_kept_as_it_is_given(fixture: &impl Fixture) {
+    let Some(beside) = Beside::open(fixture).await else {
+        return;
+    };
+    let (one, two) = (row("one"), row("two"));
+    let mut first = tracked("a", 0, None, Some(&one));
+    let mut given = track(7, 3, Some(&one));
+    given.agreed = Some(RowMarks::of(&two));
+    given.rowless = Some(raw(r#"{"deleted":true,"name":"ü"}"#));
+    if let Some(row) = &mut first.row {
+        row.track = given.clone();
+    }
+    append(&*beside.store, vec![first]).await;
+
+    let kept = beside.load("a").await.track.expect("a track");
+    append(&*beside.store, vec![change("a", 0, Some(&one), None)]).await;
+    let later = beside.load("a").await.track.expect("a track");
+
+    assert_eq!(
+        (kept.version, kept.log_version),
+        (given.version, given.log_version)
+    );
+    assert_eq!((&kept.marks, &kept.agreed), (&given.marks, &given.agreed));
+    let rowless: serde_json::Value = kept
+        .rowless
+        .and_then(|state| serde_json::from_str(state.get()).ok())
+        .expect("a state");
+    assert_eq!(rowless, serde_json::json!({ "deleted": true, "name": "ü" }));
+    assert_eq!((later.version.get(), later.log_version.get()), (7, 1));
+    assert!(later.marks.is_none() && later.agreed.is_none() && later.rowless.is_none());
+}
+
+/// A commit of the log with a row and without events is checked like any other.
+pub async fn a_row_may_be_written_without_an_event(fixture: &impl Fixture) {
+    let Some(beside) = Beside::open(fixture).await else {
+        return;
+    };
+    append(&*beside.store, vec![commit(&stream("a"), 0, 2)]).await;
+    let rewrite = |expected| {
+        let mut commit = change("a", expected, None, Some(&row("one")));
+        commit.events.clear();
+        commit.receipt = Some(receipt("key", None));
+        commit
+    };
+
+    let stale = append(&*beside.store, vec![rewrite(1)]).await;
+    let right = append(&*beside.store, vec![rewrite(2)]).await;
+
+    assert_lost_version(&stale[0], 2);
+    assert!(is_committed(&right[0]));
+    assert_eq!(beside.row("a").await, Some(row("one")));
+    let found = beside.store.receipt(&stream("a"), &key("key")).await;
+    let found = found.expect("an answer").expect("a receipt");
+    assert_eq!((found.first_version.get(), found.event_count), (3, 0));
+}
