@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub use disturbance::Disturbance;
 
-use self::node::Node;
+use self::node::{Asked, Node};
 use crate::{
     domain::{Aggregate, Claim, CreatedBy, Handle},
     runtime::{AggregateBuilder, Aggregates, Answer, CommandError, CommandOptions},
@@ -162,7 +162,7 @@ impl<A: Aggregate> AggregateContract<A> {
         let mut node = Node::start(&store, &self.register).await?;
         let mut heard = Vec::new();
         for (number, step) in self.steps.iter().enumerate() {
-            let asked = node.ask(number, step);
+            let asked = Asked::of(number, step);
             let told = match disturbed {
                 Some((at, disturbance)) if at == number => {
                     let (after, told) = disturbance

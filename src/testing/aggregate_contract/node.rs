@@ -14,7 +14,8 @@ use ulid::Ulid;
 use super::{AnyCommand, Register, Sent, Step};
 use crate::{
     domain::{
-        Aggregate, AggregateId, AggregateType, CorrelationId, IdempotencyKey, StreamId, Version,
+        Aggregate, AggregateId, AggregateType, CorrelationId, CreatedBy, IdempotencyKey, StreamId,
+        Version,
     },
     runtime::{Aggregates, Answer, CommandError, CommandOptions, LiveOrder, LiveQuery, Runtime},
     settings::{AggregateSettings, RuntimeSettings, Settings, Writers},
@@ -51,6 +52,22 @@ pub(super) struct Asked<A: Aggregate> {
     options: CommandOptions,
     command: Rc<dyn AnyCommand<A>>,
     number: usize,
+}
+
+impl<A: Aggregate> Asked<A> {
+    /// A step of the script, to be sent under a key of its own.
+    pub(super) fn of(number: usize, step: &Step<A>) -> Self {
+        Self {
+            options: CommandOptions {
+                key: IdempotencyKey::parse(&format!("step-{number}")).ok(),
+                created_by: step.sender.clone(),
+                correlation_id: Some(CorrelationId(Ulid::from_parts(1, number as u128))),
+                ..CommandOptions::default()
+            },
+            command: Rc::clone(&step.command),
+            number,
+        }
+    }
 }
 
 /// What is stored in the end.
@@ -102,21 +119,6 @@ impl<A: Aggregate> Node<A> {
             clock,
             store: store.clone(),
         })
-    }
-
-    /// A step of the script, to be sent under a key of its own.
-    pub(super) fn ask(&self, number: usize, step: &Step<A>) -> Asked<A> {
-        let key = IdempotencyKey::parse(&format!("step-{number}")).ok();
-        Asked {
-            options: CommandOptions {
-                key,
-                created_by: step.sender.clone(),
-                correlation_id: Some(CorrelationId(Ulid::from_parts(1, number as u128))),
-                ..CommandOptions::default()
-            },
-            command: Rc::clone(&step.command),
-            number,
-        }
     }
 
     /// The future of a step; it goes on only while the node's tasks are run.
@@ -183,7 +185,7 @@ impl<A: Aggregate> Node<A> {
         let recorded = recorded.map_err(|error| error.to_string())?;
         let told = |event: &RecordedEvent| {
             let (name, at) = (&event.event_type, event.occurred_at);
-            let by = event.created_by.as_ref().map(|by| by.as_str());
+            let by = event.created_by.as_ref().map(CreatedBy::as_str);
             format!("{name} {} of {at} by {by:?}", event.data.get())
         };
         Ok(Past {
