@@ -195,8 +195,8 @@ impl Projection for Shelving {
         let ModelTx::Memory(tables) = tx else {
             return Err(ModelError::refused("only in memory"));
         };
-        let shelf: &mut Shelved = tables.table(&build.table(NAME));
-        shelf.extend(events.iter().map(|event| (event.position, event.id)));
+        let table: &mut Shelved = tables.table(&build.table(NAME));
+        table.extend(events.iter().map(|event| (event.position, event.id)));
         Ok(())
     }
 

@@ -268,12 +268,11 @@ impl World {
         }
         let mut seen = Vec::new();
         for follower in followers {
-            match timeout(LONGEST, follower).await {
-                Ok(ended) => seen.push(ended.expect("a follower does not panic")),
-                Err(_) => {
-                    let text = "a follower does not get to the end of the log though all is well";
-                    self.find(Finding::new("NotRecovered", text));
-                }
+            if let Ok(ended) = timeout(LONGEST, follower).await {
+                seen.push(ended.expect("a follower does not panic"));
+            } else {
+                let text = "a follower does not get to the end of the log though all is well";
+                self.find(Finding::new("NotRecovered", text));
             }
         }
         if self.plan.shelf.is_some() {
