@@ -26,6 +26,8 @@ mod kind;
 mod load;
 mod loader;
 mod meters;
+#[cfg(test)]
+mod model_tests;
 mod named;
 mod pace;
 mod passivation;
