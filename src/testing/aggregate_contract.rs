@@ -216,6 +216,7 @@ where
                 position: answer.position,
                 correlation_id: answer.correlation_id,
                 events: answer.events,
+                changed: answer.changed,
                 created: answer.created,
                 replayed: answer.replayed,
                 reply,
