@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::{check::Checked, source::Source};
+use self::source::Source;
 use super::CliError;
 use crate::{runtime::Runtime, store::EventStore};
 
