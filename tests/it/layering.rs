@@ -13,12 +13,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("testing", &["domain", "store"]),
     ("runtime", &["store", "domain", "settings", "metrics"]),
     ("projection", &["store", "domain", "settings", "metrics"]),
+    // It works on rows and events alone, beside whatever serves them.
+    ("adoption", &["store", "domain", "settings"]),
     ("iam", &["domain", "settings"]),
     (
         "http",
         &[
             "runtime",
             "projection",
+            "adoption",
             "store",
             "domain",
             "settings",
@@ -27,7 +30,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["runtime", "projection", "store", "domain", "settings"],
+        &[
+            "runtime",
+            "projection",
+            "adoption",
+            "store",
+            "domain",
+            "settings",
+        ],
     ),
 ];
 
@@ -35,6 +45,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const EXCEPTIONS: &[(&str, &str)] = &[
     // Tells the runtime which commands the reference domain has; the domain itself does not know.
     ("src/iam/register.rs", "runtime"),
+    ("src/iam/register.rs", "adoption"),
     // The directory of users is a read model: it owns tables, and what it gets are stored events.
     ("src/iam/directory/mod.rs", "projection"),
     ("src/iam/directory/mod.rs", "store"),
@@ -52,7 +63,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 
 /// The files of the library's root and of the binary, which may name everything.
 const ROOTS: &[&str] = &[
-    "lib", "main", "serve", "migrate", "history", "replay", "logging",
+    "lib", "main", "serve", "migrate", "history", "replay", "adopt", "logging",
 ];
 
 /// Crates that stay behind a module: the crate, and the beginnings of the paths that may name it.
