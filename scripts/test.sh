@@ -40,24 +40,35 @@ without_main_cluster() {
     echo 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
 }
 
+# The example service in Node.js is tested with it.
+has_node() {
+    command -v npm >/dev/null && [[ $(node --version 2>/dev/null) =~ ^v([0-9]+) && ${BASH_REMATCH[1]} -ge 20 ]]
+}
+
 install_what_is_missing() {
     local packages=()
     has_postgres || packages+=(postgresql)
     has_nginx || packages+=(nginx-light)
     command -v cc >/dev/null || packages+=(build-essential)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    has_node || packages+=(nodejs npm)
     [[ ${#packages[@]} -eq 0 ]] && return 0
     if ! command -v apt-get >/dev/null; then
         has_postgres || say "missing: PostgreSQL's server binaries (initdb and postgres), in PATH or by pg_config --bindir"
         has_nginx || say "missing: nginx"
         command -v cc >/dev/null || say "missing: a C compiler, as cc in PATH"
         python3 -c 'import ensurepip, venv' 2>/dev/null || say "missing: python3 with its venv module"
+        has_node || say "missing: Node.js 20 or newer, with npm"
         exit 1
     fi
     say "installing: ${packages[*]}"
     without_main_cluster
     as_root apt-get update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
+    if ! has_node; then
+        say "missing: Node.js 20 or newer, with npm; what is packaged here is older: $(node --version || true)"
+        exit 1
+    fi
 }
 
 if ! command -v cargo >/dev/null; then

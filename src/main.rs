@@ -47,6 +47,7 @@ Examples:
   dormouse adopt User --dry-run
   dormouse verify --json
   dormouse repair User 7 --from row --reason 'mended by hand'
+  dormouse export --include-secrets > log.jsonl
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -80,7 +81,12 @@ enum Command {
     ///
     /// It may be run at any time and more than once: what is done already is passed over.
     #[command(after_help = EXIT_CODES)]
-    Migrate,
+    Migrate {
+        /// Also add the SQL functions for programs that are not dormouse, or bring them up to date
+        /// (PostgreSQL; docs/foreign-writers.md).
+        #[arg(long)]
+        with_functions: bool,
+    },
     /// Fold the aggregates of a type again from their events, and write their snapshots anew.
     ///
     /// Each snapshot is compared with what the events up to its version lead to; one that differs
@@ -137,7 +143,9 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
             settings.http.bind = bind.unwrap_or(settings.http.bind);
             Ok(serve::run(&settings))
         }
-        Command::Migrate => Ok(migrate::run(&line.source.load()?)),
+        Command::Migrate { with_functions } => {
+            Ok(migrate::run(&line.source.load()?, with_functions))
+        }
         Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
         Command::Adoption(command) => Ok(adopt::run(command, &line.source.load()?)),

@@ -40,13 +40,20 @@ pub(super) enum StateAfter {
 pub(super) struct Ahead<A: Aggregate> {
     pub(super) folded: Folded<A>,
     claims: Vec<Claim>,
+    /// Whether another program may have stored events without taking their claims: then the next
+    /// commit takes all that the state holds; what the aggregate has already it may take again.
+    unsure: bool,
 }
 
 impl<A: Aggregate> Ahead<A> {
-    pub(super) fn new(folded: Folded<A>) -> Self {
+    pub(super) fn new(folded: Folded<A>, foreign_writers: bool) -> Self {
         // A panic here is met again, and caught, when the next command asks for the claims.
         let claims = catch_unwind(AssertUnwindSafe(|| folded.state.claims())).unwrap_or_default();
-        Self { folded, claims }
+        Self {
+            folded,
+            claims,
+            unsure: foreign_writers,
+        }
     }
 
     /// Applies what is decided already and not durable yet.
@@ -61,6 +68,8 @@ impl<A: Aggregate> Ahead<A> {
             beside.stand_at(written.clone());
         }
         self.claims = folded.state.claims();
+        // It has taken all, or one before it has.
+        self.unsure = false;
     }
 }
 
@@ -288,7 +297,8 @@ fn claim_changes<A: Aggregate>(
     let mut claims = ahead.folded.state.claims();
     claims.sort_unstable();
     claims.dedup();
-    let added = |claim: &&Claim| !ahead.claims.contains(claim);
+    let unsure = std::mem::take(&mut ahead.unsure);
+    let added = |claim: &&Claim| unsure || !ahead.claims.contains(claim);
     let takes: Vec<Claim> = claims.iter().filter(added).cloned().collect();
     for claim in &takes {
         claim

@@ -24,6 +24,10 @@ pub struct JournalSettings {
     /// its callers are told that it is unknown: up to a day, default 60s.
     #[serde(deserialize_with = "duration")]
     pub resolve_timeout: Duration,
+    /// How often the journal looks for events that other programs have stored without a position,
+    /// on PostgreSQL: up to a day, default 200ms.
+    #[serde(deserialize_with = "duration")]
+    pub foreign_poll: Duration,
 }
 
 impl Default for JournalSettings {
@@ -32,6 +36,7 @@ impl Default for JournalSettings {
             max_events: 1000,
             max_bytes: 8 * 1024 * 1024,
             resolve_timeout: Duration::from_mins(1),
+            foreign_poll: Duration::from_millis(200),
         }
     }
 }

@@ -25,6 +25,9 @@ pub enum OpenError {
     /// It is a PostgreSQL database.
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
+    /// Only PostgreSQL keeps functions.
+    #[error("there are SQL functions for PostgreSQL only")]
+    NoFunctions,
 }
 
 impl OpenError {
@@ -138,6 +141,21 @@ pub async fn migrate(settings: &StoreSettings) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Adds the SQL functions with which other programs record events, or brings them up to date.
+///
+/// # Errors
+/// As [`open`], and [`OpenError::NoFunctions`].
+pub async fn add_functions(settings: &StoreSettings) -> Result<(), OpenError> {
+    match settings.url.kind() {
+        StoreKind::Memory | StoreKind::Sqlite => return Err(OpenError::NoFunctions),
+        StoreKind::Postgres => {
+            let url = settings.url.expose();
+            PostgresStore::add_functions(url, &postgres_options(settings)).await?;
+        }
+    }
+    Ok(())
+}
+
 fn sqlite_options(settings: &StoreSettings) -> SqliteOptions {
     SqliteOptions {
         readers: settings.pool,
@@ -158,5 +176,7 @@ const fn postgres_options(settings: &StoreSettings) -> PostgresOptions {
         statement_timeout: settings.statement_timeout,
         notify: settings.notify,
         read_only: false,
+        contested_wait: settings.contested_wait,
+        number_page: settings.number_page,
     }
 }

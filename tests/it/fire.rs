@@ -7,6 +7,7 @@ mod behind_nginx;
 mod bounds;
 mod conflicts;
 mod crashes;
+mod dropped;
 mod figures;
 mod hot;
 mod load;
