@@ -7,8 +7,9 @@
 use std::future::Future;
 
 use super::{
-    AppendError, Commit, RecordedEvent, Verdict,
+    AppendError, Commit, Loss, RecordedEvent, Verdict,
     admission::{Admission, Facts, admit_first, one_statement},
+    state_rows::refused,
 };
 use crate::domain::Position;
 
@@ -21,6 +22,8 @@ const MAX_FRUITLESS_ROUNDS: usize = 32;
 pub(super) enum InsertError {
     /// A version, a key, a claim or an id is in the way.
     Conflict,
+    /// A unique index of a state table, over these columns, is in the way.
+    Refused(Vec<String>),
     /// Something else.
     Failed(AppendError),
 }
@@ -80,12 +83,13 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
 ) -> Result<Vec<Verdict>, AppendError> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; batch.len()];
     let mut fruitless = 0;
+    let mut hunt = Hunt::default();
     loop {
         let open: Vec<usize> = (0..batch.len())
             .filter(|index| verdicts[*index].is_none())
             .collect();
         let commits: Vec<&Commit> = open.iter().map(|index| &batch[*index]).collect();
-        let size = one_statement(&commits);
+        let size = hunt.size(one_statement(&commits));
         if size == 0 {
             return Ok(verdicts.into_iter().flatten().collect());
         }
@@ -95,7 +99,12 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
             round(connection, &commits, size).await
         };
         let judged = match outcome {
-            Ok(judged) => judged,
+            Ok(Judged::Verdicts(judged)) => judged,
+            // A shorter statement each time, so this ends.
+            Ok(Judged::Refused) => {
+                hunt.suspects = Some(size);
+                continue;
+            }
             // An earlier round of this batch may have stored something.
             Err(error) if verdicts.iter().flatten().any(is_committed) => {
                 return Err(AppendError::OutcomeUnknown(error.into()));
@@ -104,6 +113,7 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
         };
         let fruitful = judged.iter().any(Option::is_some);
         fruitless = if fruitful { 0 } else { fruitless + 1 };
+        hunt.note(&judged);
         for (index, verdict) in open.into_iter().zip(judged) {
             verdicts[index] = verdict;
         }
@@ -114,22 +124,84 @@ const fn is_committed(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Committed { .. })
 }
 
+/// The search for a commit whose row a unique index of a state table refuses: the database does not
+/// say which it is, so ever shorter statements are tried, and those that pass are stored.
+#[derive(Debug, Default)]
+struct Hunt {
+    /// Among so many commits from the front is one.
+    suspects: Option<usize>,
+}
+
+impl Hunt {
+    fn size(&self, size: usize) -> usize {
+        self.suspects
+            .map_or(size, |suspects| size.min((suspects / 2).max(1)))
+    }
+
+    fn note(&mut self, judged: &[Option<Verdict>]) {
+        let Some(suspects) = self.suspects else {
+            return;
+        };
+        let judged = judged.iter().take(suspects).flatten();
+        let is_found = |verdict: &Verdict| matches!(verdict, Verdict::Lost(Loss::Refused { .. }));
+        let found = judged.clone().any(is_found);
+        let left = suspects - judged.count();
+        self.suspects = (!found && left > 0).then_some(left);
+    }
+}
+
+/// What came of a round.
+enum Judged {
+    Verdicts(Vec<Option<Verdict>>),
+    /// Nothing was stored, for one of these commits is refused.
+    Refused,
+}
+
 /// One statement for the first `size` commits, and where it objects, the verdict on those that
 /// stood in the way and on all that was decided on top of them.
 async fn round<C: AppendConnection>(
     connection: &mut C,
     commits: &[&Commit],
     size: usize,
-) -> Result<Vec<Option<Verdict>>, AppendError> {
-    match connection.insert(&commits[..size]).await {
-        Ok(first_position) => Ok(committed(&commits[..size], first_position)),
-        Err(InsertError::Failed(error)) => Err(error),
-        Err(InsertError::Conflict) => {
-            let facts = connection.facts(&commits[..size]).await?;
-            let judged = admit_first(size, commits, facts).into_iter();
-            Ok(judged.map(|admission| admission.and_then(told)).collect())
+) -> Result<Judged, AppendError> {
+    let columns = match connection.insert(&commits[..size]).await {
+        Ok(first_position) => {
+            let verdicts = committed(&commits[..size], first_position);
+            return Ok(Judged::Verdicts(verdicts));
         }
+        Err(InsertError::Failed(error)) => return Err(error),
+        Err(InsertError::Conflict) => None,
+        Err(InsertError::Refused(columns)) => Some(columns),
+    };
+    let facts = connection.facts(&commits[..size]).await?;
+    let refusal = columns
+        .as_ref()
+        .filter(|_| size == 1)
+        .map(|columns| refusal(commits[0], columns))
+        .transpose()?;
+    let judged = admit_first(size, commits, facts, refusal).into_iter();
+    let verdicts: Vec<_> = judged.map(|admission| admission.and_then(told)).collect();
+    // What else stands in the way is told first.
+    if columns.is_some() && verdicts.iter().all(Option::is_none) {
+        return Ok(Judged::Refused);
     }
+    Ok(Judged::Verdicts(verdicts))
+}
+
+/// What a commit loses with whose row a unique index over some columns refuses.
+fn refusal(commit: &Commit, columns: &[String]) -> Result<Loss, AppendError> {
+    let row = commit.row.as_ref().and_then(|change| change.after.as_ref());
+    let row = row.ok_or_else(|| {
+        // Of a row that goes nothing can be taken: it is a trigger's doing.
+        AppendError::Unstorable("a unique index refuses a commit without a row".into())
+    })?;
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let mut mapped = columns.clone();
+    mapped.retain(|column| row.values.contains_key(column));
+    Ok(refused(
+        if mapped.is_empty() { &columns } else { &mapped },
+        row,
+    ))
 }
 
 /// What a caller can be told already.

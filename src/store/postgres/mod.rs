@@ -21,6 +21,7 @@ mod models;
 mod reads;
 mod rows;
 mod snapshots;
+mod state;
 mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -30,10 +31,17 @@ use tokio::sync::watch;
 
 pub use errors::OpenError;
 
-use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
+use self::{
+    hints::Announcements,
+    models::Models,
+    reads::Readers,
+    state::{Catalog, StateTables},
+    writer::Writer,
+};
 use super::{
     AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
+    StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
@@ -97,6 +105,7 @@ pub struct PostgresStore {
     announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
+    state: StateTables,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -123,6 +132,7 @@ impl PostgresStore {
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
         let readers = readers(connect_options.clone(), options.readers);
         let hook = HookSlot::default();
+        let catalog = Catalog::default();
         let announcements = Arc::new(Announcements::new(
             connect_options.clone(),
             options.connect_timeout,
@@ -134,8 +144,10 @@ impl PostgresStore {
             answer_timeout,
             Arc::clone(&announcements),
             hook.clone(),
+            catalog.clone(),
         );
         readers.ready().await?;
+        let state = StateTables::new(readers.clone(), catalog);
         let models = Models::new(connect::modelling(url, &options)?, &options, hook);
         Ok(Self {
             writer,
@@ -143,6 +155,7 @@ impl PostgresStore {
             announcements,
             log_readers,
             models,
+            state,
         })
     }
 
@@ -247,6 +260,10 @@ impl EventStore for PostgresStore {
 
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
         Some(Arc::new(self.models.clone()))
+    }
+
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        Some(Arc::new(self.state.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

@@ -12,7 +12,14 @@ use sqlx::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{errors::Failure, facts::facts, hints::Announcements, insert};
+use super::{
+    errors::Failure,
+    facts::facts,
+    hints::Announcements,
+    insert,
+    reads::Statement,
+    state::{Catalog, RowRefusal, Shapes, refused_columns},
+};
 use crate::{
     domain::Position,
     store::{
@@ -41,6 +48,7 @@ pub(super) struct Writer {
     announcements: Arc<Announcements>,
     /// What is done in the transaction of each append.
     hook: HookSlot,
+    catalog: Catalog,
 }
 
 enum Slot {
@@ -55,6 +63,7 @@ impl Writer {
         answer_timeout: Duration,
         announcements: Arc<Announcements>,
         hook: HookSlot,
+        catalog: Catalog,
     ) -> Self {
         let slot = Arc::new(Mutex::new(Slot::Open(None)));
         Self {
@@ -64,6 +73,7 @@ impl Writer {
             answer_timeout,
             announcements,
             hook,
+            catalog,
         }
     }
 
@@ -93,6 +103,7 @@ impl Writer {
             sound: true,
             answer_timeout: self.answer_timeout,
             hook: self.hook.get(),
+            catalog: self.catalog.clone(),
         };
         let verdicts = append_in_rounds(&mut writing, batch).await;
         if writing.sound {
@@ -131,29 +142,36 @@ struct Writing {
     sound: bool,
     answer_timeout: Duration,
     hook: Option<Arc<dyn AppendHook>>,
+    catalog: Catalog,
 }
 
 impl AppendConnection for Writing {
     async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
         let limit = self.answer_timeout;
+        let shapes = self.shapes(commits).await.map_err(InsertError::Failed)?;
+        let statement = insert::statement(commits, &shapes).map_err(InsertError::Failed)?;
+        let inserting = Inserting {
+            statement,
+            events: insert::event_count(commits),
+        };
         if let Some(hook) = self.hook.clone() {
-            return self.insert_with(&*hook, commits).await;
+            return self.insert_with(&*hook, inserting, commits, &shapes).await;
         }
         let inserted = if insert::needs_the_lock_first(commits) {
-            in_time(limit, insert_locked(&mut self.connection, commits)).await
+            in_time(limit, inserting.locked(&mut self.connection)).await
         } else {
-            in_time(limit, insert_now(&mut self.connection, commits)).await
+            in_time(limit, inserting.now(&mut self.connection)).await
         };
-        inserted.map_err(|error| {
-            // A refused batch leaves the connection as it was. After anything else a fresh one
-            // is worth its price: it knows no stale plan and no lost primary.
-            self.sound = matches!(Failure::of(&error), Failure::Conflict | Failure::Unstorable);
-            InsertError::from(error)
-        })
+        match inserted {
+            Ok(position) => Ok(position),
+            Err(error) => Err(self.refused(error, commits, &shapes).await),
+        }
     }
 
     async fn facts(&mut self, commits: &[&Commit]) -> Result<Facts, AppendError> {
-        let found = timeout(self.answer_timeout, facts(&mut self.connection, commits)).await;
+        let shapes = self.shapes(commits).await?;
+        let finding = facts(&mut self.connection, commits, &shapes);
+        let found = timeout(self.answer_timeout, finding).await;
         let found = found.unwrap_or_else(|late| Err(AppendError::Unavailable(late.into())));
         self.sound = found.is_ok();
         found
@@ -161,16 +179,57 @@ impl AppendConnection for Writing {
 }
 
 impl Writing {
+    /// The shapes of the tables that commits write; none is asked for where no commit has a row.
+    async fn shapes(&mut self, commits: &[&Commit]) -> Result<Shapes, AppendError> {
+        if commits.iter().all(|commit| commit.row.is_none()) {
+            return Ok(Shapes::new());
+        }
+        let asking = self.catalog.of_all(&mut self.connection, commits);
+        let found = in_time(self.answer_timeout, asking).await;
+        self.sound = found.is_ok();
+        found.map_err(|error| AppendError::Unavailable(error.into()))
+    }
+
+    /// What it means that a statement failed.
+    async fn refused(&mut self, error: Error, commits: &[&Commit], shapes: &Shapes) -> InsertError {
+        // A refused batch leaves the connection as it was. After anything else a fresh one
+        // is worth its price: it knows no stale plan and no lost primary.
+        let failure = Failure::of(&error);
+        self.sound = matches!(failure, Failure::Conflict | Failure::Unstorable);
+        if shapes.is_empty() {
+            return error.into();
+        }
+        if let Some(columns) = refused_columns(&error, shapes) {
+            return InsertError::Refused(columns);
+        }
+        if !self.sound {
+            self.catalog.forget_all(commits);
+        }
+        if !matches!(failure, Failure::Unstorable) {
+            return error.into();
+        }
+        let refusal = RowRefusal::of(&error, &mut self.connection, commits, shapes);
+        let refusal = timeout(self.answer_timeout, refusal).await;
+        self.sound = refusal.is_ok();
+        match refusal.ok().flatten() {
+            Some(refusal) => InsertError::Failed(AppendError::Unstorable(refusal.into())),
+            None => error.into(),
+        }
+    }
+
     /// As `insert`, with the hook's work in the same transaction.
     async fn insert_with(
         &mut self,
         hook: &dyn AppendHook,
+        inserting: Inserting<'_>,
         commits: &[&Commit],
+        shapes: &Shapes,
     ) -> Result<Position, InsertError> {
-        let inserting = insert_hooked(&mut self.connection, hook, commits);
+        let inserting = inserting.hooked(&mut self.connection, hook, commits);
         let inserted = timeout(self.answer_timeout, inserting).await;
         match inserted {
             Ok(Ok(position)) => Ok(position),
+            Ok(Err(Hooked::Refused(error))) => Err(self.refused(error, commits, shapes).await),
             Ok(Err(Hooked::Undone(error))) => Err(error),
             Ok(Err(Hooked::Broken(error))) => {
                 self.sound = false;
@@ -194,75 +253,81 @@ async fn in_time<T>(
         .unwrap_or_else(|late| Err(Error::Io(late.into())))
 }
 
-/// The position of the first event, or `RowNotFound` where a stream is at another version.
-async fn insert_now(connection: &mut PgConnection, commits: &[&Commit]) -> Result<Position, Error> {
-    let row = insert::statement(commits).fetch_one(connection).await?;
-    let head: i64 = row.try_get(0)?;
-    let head = u64::try_from(head).map_err(|error| Error::Decode(error.into()))?;
-    let first = head + 1 - insert::event_count(commits);
-    Ok(Position::new(first))
+/// A statement that appends, and how many events it has.
+struct Inserting<'q> {
+    statement: Statement<'q>,
+    events: u64,
 }
 
-/// As [`insert_now`], behind the lock of all writers.
-///
-/// A statement sees the log as it was before it waited for the head's row. Where the stream
-/// gets an event that is enough, for the unique index sees what came since. A commit without
-/// events has no such guard, so its statement begins when no other writer can be at work.
-async fn insert_locked(
-    connection: &mut PgConnection,
-    commits: &[&Commit],
-) -> Result<Position, Error> {
-    sqlx::query("begin").execute(&mut *connection).await?;
-    let inserted = async {
-        sqlx::query(LOCK).execute(&mut *connection).await?;
-        let position = insert_now(&mut *connection, commits).await?;
-        sqlx::query("commit").execute(&mut *connection).await?;
-        Ok(position)
-    };
-    let inserted = inserted.await;
-    if inserted.is_err() {
-        // Where this fails too, the connection is broken, and what was begun ends with it.
-        sqlx::query("rollback").execute(&mut *connection).await?;
+impl Inserting<'_> {
+    /// The position of the first event, or `RowNotFound` where a stream is at another version.
+    async fn now(self, connection: &mut PgConnection) -> Result<Position, Error> {
+        let row = self.statement.fetch_one(connection).await?;
+        let head: i64 = row.try_get(0)?;
+        let head = u64::try_from(head).map_err(|error| Error::Decode(error.into()))?;
+        Ok(Position::new(head + 1 - self.events))
     }
-    inserted
+
+    /// As [`Self::now`], behind the lock of all writers.
+    ///
+    /// A statement sees the log as it was before it waited for the head's row. Where the stream
+    /// gets an event that is enough, for the unique index sees what came since. A commit without
+    /// events has no such guard, so its statement begins when no other writer can be at work.
+    async fn locked(self, connection: &mut PgConnection) -> Result<Position, Error> {
+        sqlx::query("begin").execute(&mut *connection).await?;
+        let inserted = async {
+            sqlx::query(LOCK).execute(&mut *connection).await?;
+            let position = self.now(&mut *connection).await?;
+            sqlx::query("commit").execute(&mut *connection).await?;
+            Ok(position)
+        };
+        let inserted = inserted.await;
+        if inserted.is_err() {
+            // Where this fails too, the connection is broken, and what was begun ends with it.
+            sqlx::query("rollback").execute(&mut *connection).await?;
+        }
+        inserted
+    }
+
+    /// As [`Self::locked`], and what the hook does commits with it.
+    async fn hooked(
+        self,
+        connection: &mut PgConnection,
+        hook: &dyn AppendHook,
+        commits: &[&Commit],
+    ) -> Result<Position, Hooked> {
+        let begun = async {
+            sqlx::query("begin").execute(&mut *connection).await?;
+            sqlx::query(LOCK).execute(&mut *connection).await
+        };
+        begun.await.map_err(Hooked::Broken)?;
+        let undone = match self.now(&mut *connection).await {
+            Ok(position) => {
+                let events = recorded(commits, position);
+                let tx = ModelTx::Postgres(&mut *connection);
+                match hook.appended(&events, tx).await {
+                    Ok(()) => {
+                        let committed = sqlx::query("commit").execute(&mut *connection).await;
+                        return committed.map(|_| position).map_err(Hooked::Broken);
+                    }
+                    Err(error) => Hooked::Undone(error.into()),
+                }
+            }
+            Err(error) => Hooked::Refused(error),
+        };
+        // Where this fails, the connection is broken, and what was begun ends with it.
+        let rolled_back = sqlx::query("rollback").execute(&mut *connection).await;
+        rolled_back.map_err(Hooked::Broken)?;
+        Err(undone)
+    }
 }
 
 /// How an append with a hook failed.
 enum Hooked {
-    /// It is undone, and the connection is as it was.
+    /// It is undone for the hook's sake, and the connection is as it was.
     Undone(InsertError),
+    /// Its statement failed, and it is undone.
+    Refused(Error),
     /// The connection is of no more use.
     Broken(Error),
-}
-
-/// As [`insert_locked`], and what the hook does commits with it.
-async fn insert_hooked(
-    connection: &mut PgConnection,
-    hook: &dyn AppendHook,
-    commits: &[&Commit],
-) -> Result<Position, Hooked> {
-    let begun = async {
-        sqlx::query("begin").execute(&mut *connection).await?;
-        sqlx::query(LOCK).execute(&mut *connection).await
-    };
-    begun.await.map_err(Hooked::Broken)?;
-    let position = insert_now(&mut *connection, commits).await;
-    let undone = match position {
-        Ok(position) => {
-            let events = recorded(commits, position);
-            let tx = ModelTx::Postgres(&mut *connection);
-            match hook.appended(&events, tx).await {
-                Ok(()) => {
-                    let committed = sqlx::query("commit").execute(&mut *connection).await;
-                    return committed.map(|_| position).map_err(Hooked::Broken);
-                }
-                Err(error) => error.into(),
-            }
-        }
-        Err(error) => InsertError::from(error),
-    };
-    // Where this fails, the connection is broken, and what was begun ends with it.
-    let rolled_back = sqlx::query("rollback").execute(&mut *connection).await;
-    rolled_back.map_err(Hooked::Broken)?;
-    Err(Hooked::Undone(undone))
 }
