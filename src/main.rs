@@ -1,5 +1,6 @@
 //! The command line of dormouse: what can be asked for, and what the exit codes mean.
 
+mod adopt;
 mod history;
 mod logging;
 mod migrate;
@@ -12,7 +13,10 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use dormouse::{cli::HistoryCommand, settings::Settings};
+use dormouse::{
+    cli::{AdoptionCommand, HistoryCommand},
+    settings::Settings,
+};
 use replay::ReplayArguments;
 
 /// The exit code for bad usage or settings; clap uses the same.
@@ -37,6 +41,9 @@ Examples:
   dormouse events tail --type User
   dormouse aggregate diff User u1
   dormouse replay --type User
+  dormouse adopt User --dry-run
+  dormouse verify --json
+  dormouse repair User 7 --from row --reason 'mended by hand'
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -81,6 +88,8 @@ enum Command {
     Replay(ReplayArguments),
     #[command(flatten)]
     History(HistoryCommand),
+    #[command(flatten)]
+    Adoption(AdoptionCommand),
     /// Print what makes a shell complete these commands and their options.
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -125,6 +134,7 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
         Command::Migrate => Ok(migrate::run(&line.source.load()?)),
         Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
+        Command::Adoption(command) => Ok(adopt::run(command, &line.source.load()?)),
         Command::Completions { shell } => {
             let mut command = CommandLine::command();
             clap_complete::generate(shell, &mut command, "dormouse", &mut std::io::stdout());

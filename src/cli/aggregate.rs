@@ -243,7 +243,7 @@ impl ChangePrinter {
         ];
         Self {
             json,
-            table: output::table(columns),
+            table: output::table(columns, &["before", "after"]),
         }
     }
 

@@ -23,7 +23,8 @@ Examples:
   dormouse events query --type User --created-by ada --order desc --limit 20
   dormouse events query --event-type UserDeletedEvent --from 2026-01-01 --json | jq -r .aggregate_id
 
-With --json each line is one event, as GET /v1/events shows it.";
+On a terminal the data is cut off at the end of the line. With --json each line is one event, as
+GET /v1/events shows it.";
 
 const TAIL_EXAMPLES: &str = "\
 Examples:
@@ -175,7 +176,7 @@ impl Printer {
                 output::json(&shown)?;
                 continue;
             }
-            self.table.add_row(vec![
+            self.table.add_row(output::line_of(vec![
                 output::number(shown.position),
                 output::text(&output::time(event.occurred_at)),
                 output::text(&event.stream.to_string()),
@@ -183,7 +184,7 @@ impl Printer {
                 output::text(shown.event_type),
                 output::text(event.created_by.as_ref().map_or("", |by| by.as_str())),
                 output::text(shown.event_data.get()),
-            ]);
+            ]));
             if self.table.row_count() >= ROWS {
                 self.end()?;
             }
@@ -211,5 +212,5 @@ fn empty() -> Table {
         "by",
         "data",
     ];
-    output::table(columns)
+    output::table(columns, &["data"])
 }

@@ -3,7 +3,10 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableComponent, Width,
+    presets,
+};
 use serde::Serialize;
 
 /// A time as everywhere in dormouse.
@@ -11,20 +14,40 @@ pub(super) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// A table with these columns; on a terminal its text is wrapped to the terminal's width.
-pub(super) fn table<const N: usize>(columns: [&str; N]) -> Table {
+/// The least width of a column that may be wrapped: narrower, nobody can read it.
+const LEAST_WIDTH: u16 = 16;
+
+/// A table with these columns. On a terminal only the columns of `wrapped` are fitted to its width:
+/// a time or a name that is broken in two can neither be read nor copied.
+pub(super) fn table<const N: usize>(columns: [&str; N], wrapped: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
         .set_style(TableComponent::HeaderLines, '─')
         .set_style(TableComponent::MiddleHeaderIntersections, '─')
-        .set_content_arrangement(if io::stdout().is_terminal() {
-            ContentArrangement::Dynamic
-        } else {
-            ContentArrangement::Disabled
-        })
+        .set_truncation_indicator("…")
+        .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(columns);
+    if io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        for (column, name) in table.column_iter_mut().zip(columns) {
+            column.set_constraint(if wrapped.contains(&name) {
+                ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_WIDTH))
+            } else {
+                ColumnConstraint::ContentWidth
+            });
+        }
+    }
     table
+}
+
+/// A row that on a terminal is one line, with what does not fit cut off.
+pub(super) fn line_of(cells: Vec<Cell>) -> Row {
+    let mut row = Row::from(cells);
+    if io::stdout().is_terminal() {
+        row.max_height(1);
+    }
+    row
 }
 
 /// A number, which stands at the right.

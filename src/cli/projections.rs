@@ -144,18 +144,21 @@ impl<'a> From<&'a ProjectionStatus> for ShownProjection<'a> {
 impl List {
     async fn run(self, store: &dyn EventStore) -> Result<(), CliError> {
         let all = projection::status(store, SystemClock.now()).await?;
-        let mut table = output::table([
-            "projection",
-            "generation",
-            "state",
-            "serving",
-            "position",
-            "head",
-            "lag",
-            "seconds",
-            "parked",
-            "holder",
-        ]);
+        let mut table = output::table(
+            [
+                "projection",
+                "generation",
+                "state",
+                "serving",
+                "position",
+                "head",
+                "lag",
+                "seconds",
+                "parked",
+                "holder",
+            ],
+            &["state"],
+        );
         for status in &all {
             let shown = ShownProjection::from(status);
             if self.json {

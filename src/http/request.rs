@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 
 use super::problem::{Code, Problem};
 use crate::{
-    domain::{AggregateId, Version},
+    domain::{AggregateId, IdempotencyKey, Version},
     runtime::{CommandOptions, Expected},
 };
 
@@ -65,10 +65,21 @@ where
         .transpose()
 }
 
+fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let key: Option<IdempotencyKey> = parsed(headers, "Idempotency-Key")?;
+    match key {
+        Some(key) if key.is_reserved() => Err(invalid(format!(
+            "the header Idempotency-Key must not begin with {}",
+            IdempotencyKey::RESERVED
+        ))),
+        key => Ok(key),
+    }
+}
+
 /// What the headers say beside the command.
 pub(super) fn command_options(headers: &HeaderMap) -> Result<CommandOptions, Problem> {
     Ok(CommandOptions {
-        key: parsed(headers, "Idempotency-Key")?,
+        key: key(headers)?,
         expected: expected(headers)?,
         correlation_id: parsed(headers, "X-Correlation-Id")?,
         causation_id: parsed(headers, "X-Causation-Id")?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{
     ConnectOptions as _, Connection as _, Error,
     migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgRow},
+    postgres::{PgConnectOptions, PgConnection, PgRow},
 };
 use tokio::time::timeout;
 
@@ -94,10 +94,7 @@ pub(super) async fn migrate(url: &str, options: &PostgresOptions) -> Result<(), 
         ("statement_timeout", "0".to_owned()),
         ("lock_timeout", lock_timeout.to_string()),
     ]);
-    let connecting = timeout(options.connect_timeout, options_of_migration.connect()).await;
-    let mut connection = connecting
-        .map_err(|late| OpenError::Unreachable(late.into()))?
-        .map_err(|error| OpenError::Unreachable(error.into()))?;
+    let mut connection = connected(&options_of_migration, options).await?;
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
     // Closed whatever became of it: that also gives up the lock.
     let _ = timeout(options.connect_timeout, connection.close()).await;
@@ -106,6 +103,23 @@ pub(super) async fn migrate(url: &str, options: &PostgresOptions) -> Result<(), 
         Err(MigrateError::VersionMissing(version)) => Err(OpenError::NotMigrated(newer(version))),
         Err(error) => Err(OpenError::Migration(error.into())),
     }
+}
+
+/// Connects once: where the database cannot be reached, this tells why, and a pool only that it waited.
+pub(super) async fn reach(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
+    let connection = connected(&parse(url)?, options).await?;
+    let _ = timeout(options.connect_timeout, connection.close()).await;
+    Ok(())
+}
+
+async fn connected(
+    to: &PgConnectOptions,
+    options: &PostgresOptions,
+) -> Result<PgConnection, OpenError> {
+    let connecting = timeout(options.connect_timeout, to.connect()).await;
+    connecting
+        .map_err(|late| OpenError::Unreachable(late.into()))?
+        .map_err(|error| OpenError::Unreachable(error.into()))
 }
 
 /// Whether exactly this program's migrations are applied.

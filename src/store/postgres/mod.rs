@@ -123,6 +123,8 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, OpenError> {
         if options.migrate {
             Self::migrate(url, &options).await?;
+        } else {
+            connect::reach(url, &options).await?;
         }
         let connect_options = connect::serving(url, &options)?;
         let answer_timeout = options.statement_timeout + ANSWER_GRACE;
@@ -240,6 +242,10 @@ impl EventStore for PostgresStore {
         key: &IdempotencyKey,
     ) -> Result<Option<Receipt>, ReadError> {
         self.readers.receipt(stream, key).await
+    }
+
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError> {
+        self.readers.forget_receipts(before, limit).await
     }
 
     async fn claim_holder(

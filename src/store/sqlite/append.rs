@@ -166,14 +166,15 @@ impl WriteConnection {
         for chunk in receipts.chunks(MAX_ROWS) {
             let mut query = sqlx::query(INSERT_RECEIPTS.of(chunk.len()));
             for (commit, receipt) in chunk {
+                let read_as = receipt_of(commit, receipt);
                 query = query
                     .bind(commit.stream.aggregate_type.as_str())
                     .bind(commit.stream.aggregate_id.as_str())
                     .bind(receipt.key.as_str())
                     .bind(receipt.id.to_string())
                     .bind(&receipt.command_hash[..])
-                    .bind(integer(receipt_of(commit, receipt).first_version.get()))
-                    .bind(integer(commit.events.len() as u64))
+                    .bind(integer(read_as.first_version.get()))
+                    .bind(i64::from(read_as.event_count))
                     .bind(commit.correlation_id.to_string())
                     .bind(commit.occurred_at.timestamp_micros())
                     .bind(receipt.reply.as_ref().map(|reply| reply.get()));

@@ -1,9 +1,23 @@
 //! Rows of tables that are another program's.
 
-use std::sync::Arc;
+mod admin;
+mod fit;
+mod races;
+mod refusals;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use dormouse::store::contract::OtherProgram;
+use dormouse::{
+    domain::{Column, LinkTable, Row, RowMarks, RowValue, StateTable, Version},
+    store::{
+        Commit, EventStore, LoadedRow, RowChange, RowTrack, VersionedBy, contract::OtherProgram,
+        postgres::PostgresStore,
+    },
+};
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Row as _};
 
 /// Another program, with its own connections.
@@ -116,4 +130,81 @@ impl OtherProgram for Neighbour {
             .unwrap();
         row.and_then(|row| row.get(0))
     }
+}
+
+/// A table of texts, with `id` as its key.
+fn table(name: &'static str, columns: &[&'static str]) -> Arc<StateTable> {
+    Arc::new(StateTable {
+        name: name.into(),
+        key: "id",
+        columns: columns.iter().map(|name| Column::text(name)).collect(),
+        stamps: Vec::new(),
+        links: Vec::new(),
+    })
+}
+
+/// The contract's table, in part.
+fn things() -> Arc<StateTable> {
+    let mut things = StateTable::clone(&table("things", &["name", "status", "size"]));
+    things.links = vec![LinkTable {
+        name: "thing_tags",
+        owner: "thing_id",
+        member: "tag",
+    }];
+    Arc::new(things)
+}
+
+fn text(text: &str) -> RowValue {
+    RowValue::Text(text.to_owned())
+}
+
+fn row(values: &[(&'static str, RowValue)]) -> Row {
+    Row {
+        values: values.iter().cloned().collect(),
+        links: BTreeMap::new(),
+    }
+}
+
+fn thing(name: &str, status: &str) -> Row {
+    let mut row = row(&[
+        ("name", text(name)),
+        ("status", text(status)),
+        ("size", text("0")),
+    ]);
+    row.links.insert("thing_tags", BTreeSet::new());
+    row
+}
+
+/// The same commit, which changes a row as well.
+fn writing(
+    mut commit: Commit,
+    table: &Arc<StateTable>,
+    before: Option<&Row>,
+    after: Option<&Row>,
+) -> Commit {
+    let version = Version::new(commit.expected.get() + commit.events.len() as u64);
+    commit.row = Some(Box::new(RowChange {
+        table: Arc::clone(table),
+        before: before.cloned(),
+        after: after.cloned(),
+        on_insert: Vec::new(),
+        on_update: Vec::new(),
+        track: RowTrack {
+            version,
+            log_version: version,
+            marks: after.map(RowMarks::of),
+            agreed: after.map(RowMarks::of),
+            rowless: None,
+        },
+        versioned_by: VersionedBy::Log,
+    }));
+    commit
+}
+
+async fn load(store: &PostgresStore, table: &Arc<StateTable>, id: &str) -> LoadedRow {
+    let one = super::stream(id);
+    let rows = store.state_rows().unwrap();
+    let ids = [one.aggregate_id];
+    let mut loaded = rows.load(&one.aggregate_type, table, &ids).await.unwrap();
+    loaded.remove(0)
 }

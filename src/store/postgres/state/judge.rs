@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, postgres::PgConnection};
 
 use super::{
     catalog::{Shapes, quoted},
-    links::{members_sql, members_text},
+    links::{is_link, members_sql, members_text},
     shape::Shape,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     store::{
         Commit, RowChange, VersionedBy,
         admission::Facts,
+        net_rows::members,
         postgres::rows::{column, number},
     },
 };
@@ -56,6 +57,10 @@ pub(in crate::store::postgres) async fn judge_rows(
             rows_there(connection, shape, &group).await?
         };
         facts.other_rows.extend(others);
+        if there {
+            let held = held_links(connection, shape, &group).await?;
+            facts.other_rows.extend(held);
+        }
     }
     tracks(connection, commits, facts).await
 }
@@ -115,6 +120,43 @@ async fn other_rows(
         shape.table.column(table.key).cast("given.id"),
     );
     places(connection, text, arrays, group).await
+}
+
+/// Those that take a link away which another transaction holds, and may take away itself.
+async fn held_links(
+    connection: &mut PgConnection,
+    shape: &Shape,
+    group: &[Decided<'_>],
+) -> Result<Vec<usize>, sqlx::Error> {
+    let mut held = Vec::new();
+    for link in &group[0].2.table.links {
+        let lost = group.iter().flat_map(|decided| {
+            let after = members(decided.2.after.as_ref(), link.name);
+            let before = members(decided.2.before.as_ref(), link.name);
+            let goes = move |member: &&String| after.is_none_or(|after| !after.contains(*member));
+            let lost = before.into_iter().flatten().filter(goes);
+            lost.map(move |member| (*decided, member))
+        });
+        let lost: Vec<(Decided<'_>, &String)> = lost.collect();
+        if lost.is_empty() {
+            continue;
+        }
+        let links = &shape.links[link.name];
+        let text = format!(
+            "select given.place from unnest($1::text[], $2::text[]) with ordinality \
+             as given (owner, member, place) left join lateral (select true as is_there \
+             from {} as held where {} limit 1 for update skip locked) as held \
+             on true where held.is_there is null",
+            links.name,
+            is_link(link, links),
+        );
+        let owners = lost.iter().map(|(decided, _)| bound_key(shape, decided));
+        let members = lost.iter().map(|(_, member)| Some((*member).clone()));
+        let arrays = vec![owners.collect(), members.collect()];
+        let decided: Vec<Decided<'_>> = lost.iter().map(|(decided, _)| *decided).collect();
+        held.extend(places(connection, text, arrays, &decided).await?);
+    }
+    Ok(held)
 }
 
 /// Those whose row is there, though they were decided on none.

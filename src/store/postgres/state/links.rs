@@ -67,13 +67,7 @@ impl<'a> RowWrites<'a> {
         }
         let given = self.given_pairs(lost);
         let part = self.part();
-        let is_link = format!(
-            "held.{} = {} and held.{} = {}",
-            quoted(link.owner),
-            table.column(link.owner).cast("given.owner"),
-            quoted(link.member),
-            table.column(link.member).cast("given.member")
-        );
+        let is_link = is_link(link, table);
         let name = &table.name;
         let _ = write!(
             self.ctes,
@@ -117,6 +111,17 @@ impl<'a> RowWrites<'a> {
             given.text()
         );
     }
+}
+
+/// That a row of a link table is the one that is given.
+pub(super) fn is_link(link: &LinkTable, table: &TableShape) -> String {
+    format!(
+        "held.{} = {} and held.{} = {}",
+        quoted(link.owner),
+        table.column(link.owner).cast("given.owner"),
+        quoted(link.member),
+        table.column(link.member).cast("given.member")
+    )
 }
 
 /// The members of a link table as one text: each with its length, so that no two sets are one text.

@@ -14,13 +14,14 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
+use self::shape::Shape;
 pub(super) use self::{
     catalog::{Catalog, Shapes},
     judge::judge_rows,
     refusal::{RowRefusal, refused_columns},
     write::{OTHER_ROW, RowWrites},
 };
-use super::reads::Readers;
+use super::{reads::Readers, rows::number};
 use crate::{
     domain::{AggregateId, AggregateType, StateTable},
     store::{LoadedRow, ReadError, StateRows, TableError},
@@ -43,6 +44,14 @@ impl fmt::Debug for StateTables {
 impl StateTables {
     pub(super) fn new(readers: Readers, catalog: Catalog) -> Self {
         Self { readers, catalog }
+    }
+
+    async fn counted(&self, shape: &Shape) -> Result<u64, ReadError> {
+        // Safe: a name between quotes.
+        let text: Arc<str> = format!("select count(*) from {}", shape.table.name).into();
+        let counting = || sqlx::query(sqlx::AssertSqlSafe(Arc::clone(&text)));
+        let row = self.readers.row(counting).await?;
+        row.map_or(Ok(0), |row| number(&row, 0))
     }
 
     /// Forgets a table that could not be read: its owner may have changed it.
@@ -84,5 +93,15 @@ impl StateRows for StateTables {
         let shape = self.catalog.read(&self.readers, table).await?;
         let page = read::page(&self.readers, &shape, aggregate_type, table, after, limit).await;
         self.noted(table, page)
+    }
+
+    async fn count(
+        &self,
+        _aggregate_type: &AggregateType,
+        table: &Arc<StateTable>,
+    ) -> Result<u64, ReadError> {
+        let shape = self.catalog.read(&self.readers, table).await?;
+        let counted = self.counted(&shape).await;
+        self.noted(table, counted)
     }
 }

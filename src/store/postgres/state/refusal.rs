@@ -121,7 +121,8 @@ async fn column_at_fault(
                 && (code != TOO_LONG || column.max_chars().is_none_or(|most| length <= most))
         } else {
             // Safe: a type's name from the catalog.
-            let asked = sqlx::AssertSqlSafe(format!("select {}", column.cast("$1::text")));
+            let asked =
+                sqlx::AssertSqlSafe(format!("select ({}) is null", column.cast("$1::text")));
             let answer = sqlx::query(asked).persistent(false).bind(text);
             answer.execute(&mut *connection).await.is_ok()
         };

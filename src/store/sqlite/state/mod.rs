@@ -48,6 +48,20 @@ impl StateRows for SqliteStore {
         let mut reader = self.reader().await?;
         read::page(&mut reader, aggregate_type, table, after, limit).await
     }
+
+    async fn count(
+        &self,
+        _aggregate_type: &AggregateType,
+        table: &Arc<StateTable>,
+    ) -> Result<u64, ReadError> {
+        let text = format!("select count(*) from {}", quoted(&table.name));
+        // Safe: a name between quotes.
+        let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
+            .fetch_one(&mut *self.reader().await?)
+            .await
+            .map_err(read_failed)?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
 }
 
 /// A name as SQL reads it.
