@@ -4,8 +4,11 @@ mod adopt;
 mod history;
 mod logging;
 mod migrate;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod replay;
 mod serve;
+mod throttle;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +47,7 @@ Examples:
   dormouse adopt User --dry-run
   dormouse verify --json
   dormouse repair User 7 --from row --reason 'mended by hand'
+  dormouse export --include-secrets > log.jsonl
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -77,7 +81,12 @@ enum Command {
     ///
     /// It may be run at any time and more than once: what is done already is passed over.
     #[command(after_help = EXIT_CODES)]
-    Migrate,
+    Migrate {
+        /// Also add the SQL functions for programs that are not dormouse, or bring them up to date
+        /// (PostgreSQL; docs/foreign-writers.md).
+        #[arg(long)]
+        with_functions: bool,
+    },
     /// Fold the aggregates of a type again from their events, and write their snapshots anew.
     ///
     /// Each snapshot is compared with what the events up to its version lead to; one that differs
@@ -115,13 +124,16 @@ impl Source {
             ))
         });
         let settings = Settings::load(self.config.as_deref(), env).map_err(refuse)?;
-        logging::init(&settings.log).map_err(refuse)?;
+        logging::init(&settings.log, &settings.otlp).map_err(refuse)?;
         Ok(settings)
     }
 }
 
 fn main() -> ExitCode {
-    run(CommandLine::parse()).unwrap_or_else(|code| code)
+    let code = run(CommandLine::parse()).unwrap_or_else(|code| code);
+    #[cfg(feature = "otlp")]
+    otlp::flush();
+    code
 }
 
 fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
@@ -131,7 +143,9 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
             settings.http.bind = bind.unwrap_or(settings.http.bind);
             Ok(serve::run(&settings))
         }
-        Command::Migrate => Ok(migrate::run(&line.source.load()?)),
+        Command::Migrate { with_functions } => {
+            Ok(migrate::run(&line.source.load()?, with_functions))
+        }
         Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
         Command::Adoption(command) => Ok(adopt::run(command, &line.source.load()?)),

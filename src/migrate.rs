@@ -6,7 +6,7 @@ use dormouse::{domain::error_chain, settings::Settings, store};
 use tracing::{error, info};
 
 /// Runs the command to its end.
-pub(crate) fn run(settings: &Settings) -> ExitCode {
+pub(crate) fn run(settings: &Settings, with_functions: bool) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -14,7 +14,14 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(store::migrate(&settings.store)) {
+    let migrated = async {
+        store::migrate(&settings.store).await?;
+        if with_functions {
+            store::add_functions(&settings.store).await?;
+        }
+        Ok::<_, store::OpenError>(())
+    };
+    match runtime.block_on(migrated) {
         Ok(()) => {
             info!(store = %settings.store.url, "the schema is up to date");
             ExitCode::SUCCESS

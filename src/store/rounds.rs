@@ -24,6 +24,8 @@ pub(super) enum InsertError {
     Conflict,
     /// A unique index of a state table, over these columns, is in the way.
     Refused(Vec<String>),
+    /// What another program has stored and not committed is in the way, and may yet be undone.
+    Blocked,
     /// Something else.
     Failed(AppendError),
 }
@@ -79,41 +81,45 @@ pub(super) fn recorded(commits: &[&Commit], first: Position) -> Vec<RecordedEven
 /// Appends a batch as [`super::EventStore::append`] promises.
 pub(super) async fn append_in_rounds<C: AppendConnection>(
     connection: &mut C,
-    batch: &[Commit],
+    batch: &[&Commit],
 ) -> Result<Vec<Verdict>, AppendError> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; batch.len()];
     let mut fruitless = 0;
-    let mut hunt = Hunt::default();
+    // Halved as long as something blocks or refuses, to find the commit that is at fault.
+    let mut most = batch.len();
     loop {
         let open: Vec<usize> = (0..batch.len())
             .filter(|index| verdicts[*index].is_none())
             .collect();
-        let commits: Vec<&Commit> = open.iter().map(|index| &batch[*index]).collect();
-        let size = hunt.size(one_statement(&commits));
+        let commits: Vec<&Commit> = open.iter().map(|index| batch[*index]).collect();
+        let size = one_statement(&commits).min(most);
         if size == 0 {
             return Ok(verdicts.into_iter().flatten().collect());
         }
         let outcome = if fruitless > MAX_FRUITLESS_ROUNDS {
-            Err(AppendError::Contended)
+            Err(AppendError::Contended.into())
         } else {
             round(connection, &commits, size).await
         };
         let judged = match outcome {
-            Ok(Judged::Verdicts(judged)) => judged,
-            // A shorter statement each time, so this ends.
-            Ok(Judged::Refused) => {
-                hunt.suspects = Some(size);
+            Ok(judged) => {
+                most = most.saturating_mul(2);
+                judged
+            }
+            Err(Unjudged::Blocked | Unjudged::Refused) if size > 1 => {
+                most = size / 2;
                 continue;
             }
+            // One that is refused alone has its verdict.
+            Err(Unjudged::Blocked | Unjudged::Refused) => contested(&commits),
             // An earlier round of this batch may have stored something.
-            Err(error) if verdicts.iter().flatten().any(is_committed) => {
+            Err(Unjudged::Failed(error)) if verdicts.iter().flatten().any(is_committed) => {
                 return Err(AppendError::OutcomeUnknown(error.into()));
             }
-            Err(error) => return Err(error),
+            Err(Unjudged::Failed(error)) => return Err(error),
         };
         let fruitful = judged.iter().any(Option::is_some);
         fruitless = if fruitful { 0 } else { fruitless + 1 };
-        hunt.note(&judged);
         for (index, verdict) in open.into_iter().zip(judged) {
             verdicts[index] = verdict;
         }
@@ -124,37 +130,27 @@ const fn is_committed(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Committed { .. })
 }
 
-/// The search for a commit whose row a unique index of a state table refuses: the database does not
-/// say which it is, so ever shorter statements are tried, and those that pass are stored.
-#[derive(Debug, Default)]
-struct Hunt {
-    /// Among so many commits from the front is one.
-    suspects: Option<usize>,
-}
-
-impl Hunt {
-    fn size(&self, size: usize) -> usize {
-        self.suspects
-            .map_or(size, |suspects| size.min((suspects / 2).max(1)))
-    }
-
-    fn note(&mut self, judged: &[Option<Verdict>]) {
-        let Some(suspects) = self.suspects else {
-            return;
-        };
-        let judged = judged.iter().take(suspects).flatten();
-        let is_found = |verdict: &Verdict| matches!(verdict, Verdict::Lost(Loss::Refused { .. }));
-        let found = judged.clone().any(is_found);
-        let left = suspects - judged.count();
-        self.suspects = (!found && left > 0).then_some(left);
-    }
-}
-
-/// What came of a round.
-enum Judged {
-    Verdicts(Vec<Option<Verdict>>),
-    /// Nothing was stored, for one of these commits is refused.
+/// Why a round has no verdict.
+enum Unjudged {
+    Blocked,
+    /// A unique index of a state table refuses the row of a commit, and does not say of which.
     Refused,
+    Failed(AppendError),
+}
+
+impl From<AppendError> for Unjudged {
+    fn from(error: AppendError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The verdict on the first commit, which is blocked, and on those that follow it.
+fn contested(commits: &[&Commit]) -> Vec<Option<Verdict>> {
+    let blocked = commits.first().map(|commit| &commit.stream);
+    let verdict = |commit: &&Commit| {
+        (Some(&commit.stream) == blocked).then_some(Verdict::Lost(Loss::Contested))
+    };
+    commits.iter().map(verdict).collect()
 }
 
 /// One statement for the first `size` commits, and where it objects, the verdict on those that
@@ -163,13 +159,11 @@ async fn round<C: AppendConnection>(
     connection: &mut C,
     commits: &[&Commit],
     size: usize,
-) -> Result<Judged, AppendError> {
+) -> Result<Vec<Option<Verdict>>, Unjudged> {
     let columns = match connection.insert(&commits[..size]).await {
-        Ok(first_position) => {
-            let verdicts = committed(&commits[..size], first_position);
-            return Ok(Judged::Verdicts(verdicts));
-        }
-        Err(InsertError::Failed(error)) => return Err(error),
+        Ok(first_position) => return Ok(committed(&commits[..size], first_position)),
+        Err(InsertError::Failed(error)) => return Err(error.into()),
+        Err(InsertError::Blocked) => return Err(Unjudged::Blocked),
         Err(InsertError::Conflict) => None,
         Err(InsertError::Refused(columns)) => Some(columns),
     };
@@ -183,9 +177,9 @@ async fn round<C: AppendConnection>(
     let verdicts: Vec<_> = judged.map(|admission| admission.and_then(told)).collect();
     // What else stands in the way is told first.
     if columns.is_some() && verdicts.iter().all(Option::is_none) {
-        return Ok(Judged::Refused);
+        return Err(Unjudged::Refused);
     }
-    Ok(Judged::Verdicts(verdicts))
+    Ok(verdicts)
 }
 
 /// What a commit loses with whose row a unique index over some columns refuses.
@@ -198,10 +192,8 @@ fn refusal(commit: &Commit, columns: &[String]) -> Result<Loss, AppendError> {
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut mapped = columns.clone();
     mapped.retain(|column| row.values.contains_key(column));
-    Ok(refused(
-        if mapped.is_empty() { &columns } else { &mapped },
-        row,
-    ))
+    let told = if mapped.is_empty() { columns } else { mapped };
+    Ok(refused(&told, row))
 }
 
 /// What a caller can be told already.

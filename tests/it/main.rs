@@ -6,8 +6,11 @@
 )]
 
 mod fire;
+mod foreign;
 mod http;
+mod import;
 mod layering;
+mod legacy_node;
 mod postgres;
 mod projections;
 mod runtime;

@@ -9,6 +9,8 @@ use super::state::OTHER_ROW;
 use crate::store::{AppendError, Cause, NotReady, ReadError, rounds::InsertError};
 
 const UNIQUE_VIOLATION: &str = "23505";
+/// A lock was not had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 const UNDEFINED_TABLE: &str = "42P01";
 
 /// Why a store cannot be opened.
@@ -43,6 +45,8 @@ impl From<NotReady> for OpenError {
 pub(super) enum Failure {
     /// Undone: a version or a row is another, or a unique index objects.
     Conflict,
+    /// Undone: what another transaction holds was waited for long enough.
+    Blocked,
     /// Undone, or never sent: the data can never be stored.
     Unstorable,
     /// Undone, and a retry may help.
@@ -72,6 +76,7 @@ impl Failure {
         match class(database) {
             _ if database.code() == UNIQUE_VIOLATION => Self::Conflict,
             "22" if database.message().contains(OTHER_ROW) => Self::Conflict,
+            _ if database.code() == LOCK_NOT_AVAILABLE => Self::Blocked,
             // Data exceptions, other integrity constraints, program limits.
             "22" | "23" | "54" => Self::Unstorable,
             _ => Self::RolledBack,
@@ -83,6 +88,7 @@ impl From<Error> for InsertError {
     fn from(error: Error) -> Self {
         match Failure::of(&error) {
             Failure::Conflict => Self::Conflict,
+            Failure::Blocked => Self::Blocked,
             Failure::Unstorable => Self::Failed(AppendError::Unstorable(error.into())),
             Failure::RolledBack => Self::Failed(AppendError::Unavailable(error.into())),
             Failure::Unknown => Self::Failed(AppendError::OutcomeUnknown(error.into())),

@@ -11,8 +11,10 @@
 //!   look at each stream's version keeps gaps out, and tells of most conflicts early.
 
 mod connect;
+mod contested;
 mod errors;
 mod facts;
+mod foreign;
 mod hints;
 mod insert;
 mod json_text;
@@ -20,9 +22,11 @@ mod log;
 mod models;
 mod reads;
 mod rows;
+mod sight;
 mod snapshots;
 mod state;
 mod writer;
+mod writing;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -39,8 +43,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
+    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Numbering,
+    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
     StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
@@ -72,6 +76,12 @@ pub struct PostgresOptions {
     pub notify: bool,
     /// Whether the server refuses every write.
     pub read_only: bool,
+    /// How long an append waits for an open transaction of a program that is not dormouse, which
+    /// has stored the same version; all other commits wait meanwhile. From then on, those of that
+    /// aggregate are tried by themselves.
+    pub contested_wait: Duration,
+    /// How many events of other programs are numbered in one transaction.
+    pub number_page: u32,
 }
 
 impl Default for PostgresOptions {
@@ -84,6 +94,8 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(10),
             notify: true,
             read_only: false,
+            contested_wait: Duration::from_millis(50),
+            number_page: 500,
         }
     }
 }
@@ -106,6 +118,7 @@ pub struct PostgresStore {
     log_readers: Readers,
     models: Models,
     state: StateTables,
+    read_only: bool,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -141,9 +154,8 @@ impl PostgresStore {
             options.notify,
         ));
         let writer = Writer::new(
-            connect_options,
-            options.connect_timeout,
-            answer_timeout,
+            &connect_options,
+            &options,
             Arc::clone(&announcements),
             hook.clone(),
             catalog.clone(),
@@ -158,6 +170,7 @@ impl PostgresStore {
             log_readers,
             models,
             state,
+            read_only: options.read_only,
         })
     }
 
@@ -169,6 +182,15 @@ impl PostgresStore {
     pub async fn migrate(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
         connect::migrate(url, options).await
     }
+
+    /// Adds the functions of `migrations/optional/postgres` at a `postgres://` URL, or brings them
+    /// up to date.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn add_functions(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
+        connect::add_functions(url, options).await
+    }
 }
 
 #[async_trait]
@@ -177,13 +199,21 @@ impl EventStore for PostgresStore {
         self.writer.append(batch).await
     }
 
+    fn has_foreign_writers(&self) -> bool {
+        !self.read_only
+    }
+
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        self.writer.number().await
+    }
+
     async fn events(
         &self,
         stream: &StreamId,
         from: Version,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
-        self.readers.events(stream, from, limit).await
+        self.events_on_sight(stream, from, limit).await
     }
 
     async fn current_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
@@ -195,7 +225,7 @@ impl EventStore for PostgresStore {
         requests: Vec<RecoveryRequest>,
         page: u32,
     ) -> Result<Vec<Recovered>, ReadError> {
-        self.readers.recover(&requests, page).await
+        self.recover_on_sight(&requests, page).await
     }
 
     async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {

@@ -135,7 +135,9 @@ mod tests {
     fn at_the_commit(code: i32) -> AppendError {
         match commit_error(Error::Database(Box::new(Answer(code)))) {
             InsertError::Failed(error) => error,
-            InsertError::Conflict | InsertError::Refused(_) => panic!("{code} is no conflict"),
+            InsertError::Conflict | InsertError::Blocked | InsertError::Refused(_) => {
+                panic!("{code} is no conflict")
+            }
         }
     }
 
