@@ -1,6 +1,9 @@
 //! The two workloads, as the commands of each caller.
 
-use dormouse::domain::{AggregateId, InvalidName};
+use dormouse::{
+    domain::{AggregateId, InvalidName},
+    settings::Mode,
+};
 
 /// Which load is put on the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -36,6 +39,8 @@ pub(crate) struct Extras {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) workload: Workload,
+    /// How accounts are kept.
+    pub(crate) mode: Mode,
     pub(crate) callers: usize,
     pub(crate) aggregates: usize,
     /// Of each aggregate.
@@ -60,7 +65,10 @@ impl Plan {
 
     /// Events that the log must hold at the end.
     pub(crate) const fn events(&self) -> usize {
-        self.aggregates * (1 + self.updates)
+        match self.mode {
+            Mode::EventSourced | Mode::DualWrite => self.aggregates * (1 + self.updates),
+            Mode::StateOnly => 0,
+        }
     }
 
     /// The aggregates of a caller, by number. On `spread` each has one caller, which creates all

@@ -24,6 +24,7 @@ mod reads;
 mod rows;
 mod sight;
 mod snapshots;
+mod state;
 mod writer;
 mod writing;
 
@@ -34,10 +35,16 @@ use tokio::sync::watch;
 
 pub use errors::OpenError;
 
-use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
+use self::{
+    hints::Announcements,
+    models::Models,
+    reads::Readers,
+    state::{Catalog, StateTables},
+    writer::Writer,
+};
 use super::{
     AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Numbering,
-    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
     StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
@@ -110,6 +117,7 @@ pub struct PostgresStore {
     announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
+    state: StateTables,
     read_only: bool,
 }
 
@@ -139,6 +147,7 @@ impl PostgresStore {
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
         let readers = readers(connect_options.clone(), options.readers);
         let hook = HookSlot::default();
+        let catalog = Catalog::default();
         let announcements = Arc::new(Announcements::new(
             connect_options.clone(),
             options.connect_timeout,
@@ -149,8 +158,10 @@ impl PostgresStore {
             &options,
             Arc::clone(&announcements),
             hook.clone(),
+            catalog.clone(),
         );
         readers.ready().await?;
+        let state = StateTables::new(readers.clone(), catalog);
         let models = Models::new(connect::modelling(url, &options)?, &options, hook);
         Ok(Self {
             writer,
@@ -158,6 +169,7 @@ impl PostgresStore {
             announcements,
             log_readers,
             models,
+            state,
             read_only: options.read_only,
         })
     }
@@ -284,6 +296,10 @@ impl EventStore for PostgresStore {
 
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
         Some(Arc::new(self.models.clone()))
+    }
+
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        Some(Arc::new(self.state.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

@@ -16,6 +16,7 @@ mod receipts;
 mod rows;
 mod schema;
 mod snapshots;
+mod state;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -33,7 +34,8 @@ pub use connect::{OpenError, SqliteOptions};
 use self::{errors::read_error, writer::Writer};
 use super::{
     AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError,
-    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
+    StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
@@ -205,6 +207,10 @@ impl EventStore for SqliteStore {
     }
 
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
         Some(Arc::new(self.clone()))
     }
 

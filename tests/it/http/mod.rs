@@ -12,7 +12,6 @@ mod history;
 mod hostile;
 mod keys;
 mod limits;
-mod logs;
 mod metrics;
 mod openapi;
 mod problems;
