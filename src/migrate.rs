@@ -1,4 +1,4 @@
-//! `dormouse migrate`: brings the schema of the store up to date.
+//! `dormouse migrate`: brings the schema of the store up to date, and lets a role serve it.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use dormouse::{domain::error_chain, settings::Settings, store};
 use tracing::{error, info};
 
 /// Runs the command to its end.
-pub(crate) fn run(settings: &Settings) -> ExitCode {
+pub(crate) fn run(settings: &Settings, role: Option<&str>) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -14,9 +14,16 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(store::migrate(&settings.store)) {
+    let done = runtime.block_on(async {
+        store::migrate(&settings.store).await?;
+        match role {
+            Some(role) => store::grant(&settings.store, role).await,
+            None => Ok(()),
+        }
+    });
+    match done {
         Ok(()) => {
-            info!(store = %settings.store.url, "the schema is up to date");
+            info!(store = %settings.store.url, role, "the schema is up to date");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -9,6 +9,7 @@
 //! the order in which commits become visible, so a reader that has seen one has seen all before it.
 
 pub mod admission;
+mod api_keys;
 pub mod contract;
 mod errors;
 mod hints;
@@ -28,9 +29,10 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use api_keys::{ApiKeyTable, ApiKeyUse, StoredApiKey};
 pub use errors::{AppendError, Cause, NotReady, ReadError};
 pub use hints::Hints;
-pub use open::{OpenError, migrate, open, open_beside, open_to_read};
+pub use open::{OpenError, grant, migrate, open, open_beside, open_to_read};
 pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
     AggregateHead, Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered,
@@ -205,6 +207,11 @@ pub trait EventStore: Debug + Send + Sync + 'static {
 
     /// Where read models live that commit beside this log; nothing where there is no such place.
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        None
+    }
+
+    /// Where API keys are kept; nothing where there is no such place.
+    fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
         None
     }
 

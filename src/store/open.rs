@@ -20,6 +20,9 @@ pub enum OpenError {
     /// It is a PostgreSQL database.
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
+    /// It knows no roles.
+    #[error("only PostgreSQL has roles")]
+    NoRoles,
 }
 
 /// Opens the store, and brings its schema to this program's where the settings allow it.
@@ -99,6 +102,18 @@ pub async fn migrate(settings: &StoreSettings) -> Result<(), OpenError> {
         StoreKind::Postgres => PostgresStore::migrate(url, &postgres_options(settings)).await?,
     }
     Ok(())
+}
+
+/// Lets a role of the database serve the log and no more; the store's URL is the owner's.
+///
+/// # Errors
+/// As [`open`], and [`OpenError::NoRoles`] where it is no PostgreSQL database.
+pub async fn grant(settings: &StoreSettings, role: &str) -> Result<(), OpenError> {
+    if settings.url.kind() != StoreKind::Postgres {
+        return Err(OpenError::NoRoles);
+    }
+    let options = postgres_options(settings);
+    Ok(PostgresStore::grant(settings.url.expose(), &options, role).await?)
 }
 
 fn sqlite_options(settings: &StoreSettings) -> SqliteOptions {

@@ -71,7 +71,7 @@ pub(super) fn querying(serving: &PgConnectOptions) -> PgConnectOptions {
     ])
 }
 
-fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
+pub(super) fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
     // The parser takes any scheme.
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(OpenError::Url(

@@ -10,6 +10,7 @@
 //! - the unique index of streams and versions is what makes two writers of a stream safe; the
 //!   look at each stream's version keeps gaps out, and tells of most conflicts early.
 
+mod api_keys;
 mod connect;
 mod errors;
 mod facts;
@@ -19,6 +20,7 @@ mod json_text;
 mod log;
 mod models;
 mod reads;
+mod roles;
 mod rows;
 mod snapshots;
 mod writer;
@@ -30,10 +32,13 @@ use tokio::sync::watch;
 
 pub use errors::OpenError;
 
-use self::{hints::Announcements, models::Models, reads::Readers, writer::Writer};
+use self::{
+    api_keys::ApiKeys, hints::Announcements, models::Models, reads::Readers, writer::Writer,
+};
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady,
+    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
@@ -93,7 +98,7 @@ impl Default for PostgresOptions {
 /// ```
 pub struct PostgresStore {
     writer: Writer,
-    readers: Readers,
+    readers: Arc<Readers>,
     announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
@@ -123,7 +128,7 @@ impl PostgresStore {
             Readers::new(connect_options, connections, &options, answer_timeout)
         };
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
-        let readers = readers(connect_options.clone(), options.readers);
+        let readers = Arc::new(readers(connect_options.clone(), options.readers));
         let hook = HookSlot::default();
         let announcements = Arc::new(Announcements::new(
             connect_options.clone(),
@@ -155,6 +160,15 @@ impl PostgresStore {
     /// As [`Self::connect`].
     pub async fn migrate(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
         connect::migrate(url, options).await
+    }
+
+    /// Lets a role of the database serve the log and no more: it may add events, and neither change
+    /// nor delete one. The URL is the owner's, and the schema must be there.
+    ///
+    /// # Errors
+    /// [`OpenError::NoSuchRole`] and [`OpenError::Grant`] beside those of [`Self::connect`].
+    pub async fn grant(url: &str, options: &PostgresOptions, role: &str) -> Result<(), OpenError> {
+        roles::grant(url, options, role).await
     }
 }
 
@@ -249,6 +263,10 @@ impl EventStore for PostgresStore {
 
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
         Some(Arc::new(self.models.clone()))
+    }
+
+    fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
+        Some(Arc::new(ApiKeys(Arc::clone(&self.readers))))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

@@ -5,6 +5,7 @@
 //! own, so a caller that goes away leaves no transaction open. Only this module and its
 //! children know that the file is SQLite's.
 
+mod api_keys;
 mod append;
 mod connect;
 mod errors;
@@ -31,8 +32,9 @@ pub use connect::{OpenError, SqliteOptions};
 
 use self::{errors::read_error, writer::Writer};
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError,
-    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
+    AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, Hints, LogPage, LogQuery,
+    NotReady, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
@@ -199,6 +201,10 @@ impl EventStore for SqliteStore {
     }
 
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
         Some(Arc::new(self.clone()))
     }
 
