@@ -6,11 +6,14 @@
 //! module of the crate: not what the store or the runtime do with a value.
 
 mod aggregates;
+mod auth;
 mod error;
 mod load;
 mod names;
 mod projections;
+mod secret_text;
 mod sections;
+mod shown;
 mod store;
 mod store_url;
 mod streams;
@@ -23,11 +26,14 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use aggregates::{AggregateSettings, Mode};
+pub use auth::{AuthMode, AuthSettings, RsaAlgorithm};
 pub use error::{Origin, Problem, SettingsError};
 pub use projections::{Kept, ProjectionSettings};
+pub use secret_text::SecretText;
 pub use sections::{
     HttpSettings, IamSettings, JournalSettings, LogFormat, LogSettings, RuntimeSettings,
 };
+pub use shown::ShownSetting;
 pub use store::{StoreSettings, Writers};
 pub use store_url::{StoreKind, StoreUrl, UnknownScheme};
 pub use streams::StreamSettings;
@@ -53,6 +59,8 @@ pub const ENV_PREFIX: &str = "DORMOUSE__";
 pub struct Settings {
     /// The HTTP server.
     pub http: HttpSettings,
+    /// Who is let in.
+    pub auth: AuthSettings,
     /// Where events are kept.
     pub store: StoreSettings,
     /// How commits are gathered into batches.

@@ -6,8 +6,8 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{
-    AggregateSettings, HttpSettings, IamSettings, JournalSettings, LogSettings, ProjectionSettings,
-    RuntimeSettings, Settings, StoreSettings, StreamSettings,
+    AggregateSettings, AuthSettings, HttpSettings, IamSettings, JournalSettings, LogSettings,
+    ProjectionSettings, RuntimeSettings, Settings, StoreSettings, StreamSettings,
 };
 
 /// The section whose keys are one level deeper, below the name of a type.
@@ -19,6 +19,7 @@ pub(super) const AGGREGATES: &str = "aggregates";
 pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
     match section {
         "http" => Some(fields::<HttpSettings>()),
+        "auth" => Some(fields::<AuthSettings>()),
         "store" => Some(fields::<StoreSettings>()),
         "journal" => Some(fields::<JournalSettings>()),
         "runtime" => Some(fields::<RuntimeSettings>()),
@@ -29,6 +30,12 @@ pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
         AGGREGATES => Some(fields::<AggregateSettings>()),
         _ => None,
     }
+}
+
+/// The names of all sections.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    fields::<Settings>().iter().copied()
 }
 
 /// The section that was probably meant.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::cores;
-use super::value::{KIB, MIB, UNLIMITED, address, duration, log_filter, number, word};
+use super::value::{KIB, MIB, UNLIMITED, address, duration, flag, log_filter, number, word};
 
 const MAX_BODY: u64 = 64 * MIB;
 const MIN_BATCH: u64 = 64 * KIB;
@@ -19,6 +19,9 @@ pub struct HttpSettings {
     /// The address and port to listen on; default 127.0.0.1:8080, port 0 takes a free one.
     #[serde(deserialize_with = "address")]
     pub bind: SocketAddr,
+    /// Whether `bind` may be an address that others reach although `auth.mode` is `none`; default no.
+    #[serde(deserialize_with = "flag")]
+    pub allow_open: bool,
     /// The longest request body, in bytes: 1 KiB to 64 MiB, default 1 MiB.
     #[serde(deserialize_with = "number::<_, _, KIB, MAX_BODY>")]
     pub body_limit: usize,
@@ -46,6 +49,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            allow_open: false,
             body_limit: 1024 * 1024,
             trace_limit: 1000,
             workers: 0,
