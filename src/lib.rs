@@ -4,8 +4,10 @@
 //!
 //! [`domain`] is what a user writes; [`runtime`] runs it; [`store`] keeps it; [`http`] serves it;
 //! [`projection`] follows the log and keeps read models; [`testing`] tests it; [`iam`] is a domain
-//! to read; [`settings`] sets the limits of all of them; [`metrics`] tells what they counted.
+//! to read; [`auth`] knows who
+//! asks and what it may do; [`settings`] sets the limits of all of them; [`metrics`] tells what they counted.
 
+pub mod auth;
 pub mod cli;
 pub mod domain;
 pub mod http;

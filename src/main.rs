@@ -1,6 +1,8 @@
 //! The command line of dormouse: what can be asked for, and what the exit codes mean.
 
+mod config;
 mod history;
+mod keys;
 mod logging;
 mod migrate;
 mod replay;
@@ -12,7 +14,10 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use dormouse::{cli::HistoryCommand, settings::Settings};
+use dormouse::{
+    cli::{HistoryCommand, KeysCommand},
+    settings::Settings,
+};
 use replay::ReplayArguments;
 
 /// The exit code for bad usage or settings; clap uses the same.
@@ -33,7 +38,10 @@ Examples:
 const EXAMPLES: &str = "\
 Examples:
   dormouse serve
-  dormouse serve --config /etc/dormouse/config.toml --bind 0.0.0.0:80
+  dormouse serve --config /etc/dormouse/config.toml
+  DORMOUSE__AUTH__MODE=token dormouse serve --bind 0.0.0.0:80
+  dormouse config
+  dormouse keys create --name billing --rights 'read:User' --expires 90d
   dormouse events tail --type User
   dormouse aggregate diff User u1
   dormouse replay --type User
@@ -70,7 +78,11 @@ enum Command {
     ///
     /// It may be run at any time and more than once: what is done already is passed over.
     #[command(after_help = EXIT_CODES)]
-    Migrate,
+    Migrate {
+        /// Let this role of PostgreSQL's serve the log and no more, as docs/security.md says.
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
+    },
     /// Fold the aggregates of a type again from their events, and write their snapshots anew.
     ///
     /// Each snapshot is compared with what the events up to its version lead to; one that differs
@@ -81,6 +93,16 @@ enum Command {
     Replay(ReplayArguments),
     #[command(flatten)]
     History(HistoryCommand),
+    /// Print the settings in force, and where each was written; secrets are hidden.
+    #[command(after_help = EXIT_CODES)]
+    Config {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// API keys of programs that call the server.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print what makes a shell complete these commands and their options.
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -98,17 +120,20 @@ struct Source {
 
 impl Source {
     fn load(&self) -> Result<Settings, ExitCode> {
-        // A value that is not Unicode becomes one that its key refuses.
-        let env = std::env::vars_os().filter_map(|(name, value)| {
-            Some((
-                name.into_string().ok()?,
-                value.to_string_lossy().into_owned(),
-            ))
-        });
-        let settings = Settings::load(self.config.as_deref(), env).map_err(refuse)?;
+        let settings = Settings::load(self.config.as_deref(), env()).map_err(refuse)?;
         logging::init(&settings.log).map_err(refuse)?;
         Ok(settings)
     }
+}
+
+/// A value that is not Unicode becomes one that its key refuses.
+fn env() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        Some((
+            name.into_string().ok()?,
+            value.to_string_lossy().into_owned(),
+        ))
+    })
 }
 
 fn main() -> ExitCode {
@@ -122,9 +147,13 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
             settings.http.bind = bind.unwrap_or(settings.http.bind);
             Ok(serve::run(&settings))
         }
-        Command::Migrate => Ok(migrate::run(&line.source.load()?)),
+        Command::Migrate { role } => Ok(migrate::run(&line.source.load()?, role.as_deref())),
         Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
+        Command::Config { json } => {
+            config::run(line.source.config.as_deref(), env(), json).map_err(refuse)
+        }
+        Command::Keys(command) => Ok(keys::run(command, &line.source.load()?)),
         Command::Completions { shell } => {
             let mut command = CommandLine::command();
             clap_complete::generate(shell, &mut command, "dormouse", &mut std::io::stdout());

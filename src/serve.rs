@@ -9,12 +9,13 @@ use actix_web::{
     web::{self, Data},
 };
 use dormouse::{
-    domain::error_chain,
-    http::{self, BodyLimit, EventStreams, ReadModels, TraceLimit},
-    iam::{self, PasswordHasher, PasswordSettings, UserDirectory, UserSearch},
+    auth::Authenticator,
+    domain::{SystemClock, error_chain},
+    http::{self, BodyLimit, EventStreams, Guard, ReadModels, TraceLimit},
+    iam::{self, PasswordHasher, PasswordSettings, PasswordSignIn, UserDirectory, UserSearch},
     projection::{Projections, Subscriptions},
     runtime::Runtime,
-    settings::{IamSettings, Kept, Settings, StoreKind, Writers},
+    settings::{AuthMode, IamSettings, Kept, Settings, StoreKind, Writers},
     store,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +36,7 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
 }
 
 async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    check_openness(settings)?;
     let asked_to_end = asked_to_end()?;
     let store = store::open(&settings.store).await?;
     let hasher = PasswordHasher::new(password_settings(&settings.iam))?;
@@ -43,7 +45,8 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let (projections, models) = projections(settings, &store)?;
     let subscriptions = Subscriptions::new(Arc::clone(&store), settings.streams.clone());
     let streams = EventStreams::new(Arc::clone(&store), subscriptions, settings.streams.clone());
-    let server = bind(settings, &runtime, models, &streams)?;
+    let guard = guard(settings, &store, &runtime, hasher).await?;
+    let server = bind(settings, &runtime, models, &streams, guard)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
     let exclusive = settings.store.writers() == Writers::Exclusive;
@@ -55,6 +58,52 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     end(&runtime, &projections, &handle, &*store).await;
     running.await??;
     Ok(())
+}
+
+/// Where nobody is asked who he is, nobody else may reach the port, unless that is meant.
+fn check_openness(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let bind = settings.http.bind;
+    if settings.auth.mode == AuthMode::Token {
+        return Ok(());
+    }
+    if !bind.ip().is_loopback() {
+        if !settings.http.allow_open {
+            return Err(format!(
+                "auth.mode is \"none\", so everybody who reaches {bind} could do everything: set \
+                 auth.mode = \"token\", bind to 127.0.0.1, or set http.allow_open = true"
+            )
+            .into());
+        }
+        warn!(%bind, "auth.mode is \"none\" and http.allow_open is true: everybody who reaches the port may do everything");
+        return Ok(());
+    }
+    info!("auth.mode is \"none\": everybody on this machine may do everything");
+    Ok(())
+}
+
+/// Who is let in; nothing where everybody is.
+async fn guard(
+    settings: &Settings,
+    store: &Arc<dyn store::EventStore>,
+    runtime: &Runtime,
+    hasher: PasswordHasher,
+) -> Result<Option<Guard>, Box<dyn std::error::Error>> {
+    if settings.auth.mode == AuthMode::None {
+        return Ok(None);
+    }
+    let authenticator =
+        Authenticator::start(&settings.auth, store.api_keys(), Arc::new(SystemClock)).await?;
+    let login = authenticator.can_issue();
+    let mut guard = Guard::new(authenticator);
+    if login {
+        let sign_in = PasswordSignIn::new(Arc::clone(store), runtime, hasher).await?;
+        guard = guard.with_sign_in(Arc::new(sign_in));
+    }
+    info!(
+        jwt = settings.auth.jwt_keys.is_some(),
+        login, "auth.mode is \"token\": a request needs a token with the right to it"
+    );
+    Ok(Some(guard))
 }
 
 /// Starts the read models that the settings ask for. Those of the reference domain have tables, so
@@ -87,13 +136,16 @@ fn bind(
     runtime: &Runtime,
     models: ReadModels,
     streams: &EventStreams,
+    guard: Option<Guard>,
 ) -> Result<Server, Box<dyn std::error::Error>> {
     let limit = BodyLimit(settings.http.body_limit);
     let trace_limit = TraceLimit(settings.http.trace_limit);
     let app_runtime = runtime.clone();
     let models = Data::new(models);
     let streams = Data::new(streams.clone());
+    let guard = guard.map(Data::new);
     let server = HttpServer::new(move || {
+        let guard = guard.clone();
         App::new()
             .app_data(Data::new(app_runtime.clone()))
             .app_data(Data::new(limit))
@@ -101,7 +153,12 @@ fn bind(
             .app_data(models.clone())
             .app_data(streams.clone())
             .wrap(from_fn(http::close_when_ending))
-            .configure(http::configure)
+            .configure(|app| {
+                if let Some(guard) = guard {
+                    app.app_data(guard);
+                }
+                http::configure(app);
+            })
             .default_service(web::to(http::not_found))
     })
     .workers(settings.http.workers())

@@ -1,6 +1,7 @@
 //! Why a command of the shell failed.
 
 use crate::{
+    auth::{CreateKeyError, InvalidRight},
     domain::{AggregateId, Position, Version},
     projection::{self, RebuildError, SubscriptionError},
     runtime::{StartError, StateError},
@@ -82,6 +83,18 @@ pub enum CliError {
     /// The projection did not stop at an event.
     #[error("the projection {0} stands still before no event")]
     NotStopped(String),
+    /// There is no such key that could be revoked.
+    #[error("there is no key {0} that is not revoked")]
+    NoSuchKey(String),
+    /// A key that may do nothing is of no use.
+    #[error("--rights names no right")]
+    NoRights,
+    /// What is to be granted is no right.
+    #[error(transparent)]
+    Right(#[from] InvalidRight),
+    /// A key was not made.
+    #[error(transparent)]
+    CreateKey(#[from] CreateKeyError),
     /// Stdout cannot be written.
     #[error("the output cannot be written")]
     Output(#[from] std::io::Error),
@@ -91,6 +104,6 @@ impl CliError {
     /// Whether what was asked for is not there, though all went well.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
+        matches!(self, Self::NotFound { .. } | Self::NoSuchKey(_))
     }
 }

@@ -13,6 +13,7 @@ mod changes;
 mod error;
 mod events;
 mod filter;
+mod keys;
 mod output;
 mod projections;
 
@@ -21,6 +22,7 @@ use std::{io::ErrorKind, sync::Arc};
 use clap::Subcommand;
 
 pub use error::CliError;
+pub use keys::KeysCommand;
 
 use crate::{
     runtime::{Runtime, RuntimeBuilder},

@@ -19,9 +19,12 @@
 //! # }
 //! ```
 //!
+//! With a [`Guard`] in its data an app lets nobody in who has not the right to what it asks for.
+//!
 //! Invariants: every error is a problem of the catalogue, made in one place; no answer shows a
 //! secret, SQL, a path or a stack trace; nothing in a request can make a 5xx.
 
+mod auth;
 mod commands;
 mod ending;
 mod error;
@@ -29,6 +32,7 @@ mod event_filter;
 mod face;
 mod health;
 mod history;
+mod login;
 mod problem;
 mod read_models;
 mod reads;
@@ -39,6 +43,7 @@ mod trace;
 
 use actix_web::{HttpRequest, web::Data};
 
+pub use auth::Guard;
 pub use commands::not_found;
 pub use ending::close_when_ending;
 pub use face::metrics::Collectors;

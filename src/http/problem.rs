@@ -4,7 +4,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER},
+        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde_json::{Map, Value, json};
@@ -19,6 +19,8 @@ pub enum Code {
     InvalidJson,
     InvalidCommand,
     InvalidRequest,
+    Unauthenticated,
+    Forbidden,
     UnknownAggregateType,
     UnknownCommand,
     AggregateNotFound,
@@ -31,6 +33,7 @@ pub enum Code {
     UnsupportedMediaType,
     CommandRejected,
     IdempotencyKeyReused,
+    RateLimited,
     Overloaded,
     StoreUnavailable,
     CommandTimeout,
@@ -44,6 +47,8 @@ impl Code {
             Self::InvalidJson => ("invalid-json", 400, "The body is not JSON"),
             Self::InvalidCommand => ("invalid-command", 400, "The command is malformed"),
             Self::InvalidRequest => ("invalid-request", 400, "The request is malformed"),
+            Self::Unauthenticated => ("unauthenticated", 401, "It is not known who asks"),
+            Self::Forbidden => ("forbidden", 403, "The right to this is lacking"),
             Self::UnknownAggregateType => (
                 "unknown-aggregate-type",
                 404,
@@ -80,6 +85,7 @@ impl Code {
                 422,
                 "The idempotency key was used for another command",
             ),
+            Self::RateLimited => ("rate-limited", 429, "There were too many requests"),
             Self::Overloaded => ("overloaded", 503, "Too much is waiting to be answered"),
             Self::StoreUnavailable => ("store-unavailable", 503, "The store cannot be reached"),
             Self::CommandTimeout => ("command-timeout", 504, "The command took too long"),
@@ -101,7 +107,10 @@ impl Code {
 
     /// Whether it passes by itself, so that a client should come back.
     pub(super) const fn passes(self) -> bool {
-        matches!(self, Self::Overloaded | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::Overloaded | Self::StoreUnavailable | Self::RateLimited
+        )
     }
 }
 
@@ -116,6 +125,9 @@ pub struct Problem {
     detail: String,
     members: Map<String, Value>,
     allow: Option<&'static str>,
+    /// What the header `WWW-Authenticate` says (RFC 6750, section 3).
+    authenticate: Option<String>,
+    retry_after_seconds: u32,
 }
 
 impl Problem {
@@ -126,6 +138,8 @@ impl Problem {
             detail: detail.into(),
             members: Map::new(),
             allow: None,
+            authenticate: None,
+            retry_after_seconds: RETRY_AFTER_SECONDS,
         }
     }
 
@@ -141,6 +155,43 @@ impl Problem {
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let mut problem = Self::new(Code::MethodNotAllowed, format!("allowed here: {allow}"));
         problem.allow = Some(allow);
+        problem
+    }
+
+    /// It is not known who asks; a token was sent and is not valid, or none was.
+    #[must_use]
+    pub fn unauthenticated(detail: impl Into<String>, sent: bool) -> Self {
+        let mut problem = Self::new(Code::Unauthenticated, detail);
+        let invalid = if sent {
+            ", error=\"invalid_token\""
+        } else {
+            ""
+        };
+        problem.authenticate = Some(format!("Bearer realm=\"dormouse\"{invalid}"));
+        problem
+    }
+
+    /// It is known who asks, and it lacks a right.
+    #[must_use]
+    pub fn forbidden(right: &str) -> Self {
+        let detail = format!("the right `{right}` is lacking");
+        let mut problem = Self::new(Code::Forbidden, detail).with("right", right);
+        // What the path named may hold what must not stand in a quoted string of a header.
+        let scope: String = right
+            .chars()
+            .filter(|sign| sign.is_ascii_graphic() && !"\"\\".contains(*sign))
+            .collect();
+        problem.authenticate = Some(format!(
+            "Bearer realm=\"dormouse\", error=\"insufficient_scope\", scope=\"{scope}\""
+        ));
+        problem
+    }
+
+    /// There were too many requests; in so many seconds there may be another.
+    #[must_use]
+    pub fn rate_limited(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
+        let mut problem = Self::new(Code::RateLimited, detail);
+        problem.retry_after_seconds = retry_after_seconds.max(1);
         problem
     }
 
@@ -172,7 +223,10 @@ impl ResponseError for Problem {
         response.content_type("application/problem+json");
         response.insert_header((CACHE_CONTROL, "no-store"));
         if self.code.passes() {
-            response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
+            response.insert_header((RETRY_AFTER, self.retry_after_seconds.to_string()));
+        }
+        if let Some(authenticate) = &self.authenticate {
+            response.insert_header((WWW_AUTHENTICATE, authenticate.as_str()));
         }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));

@@ -11,7 +11,10 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 
-use super::problem::{Code, Problem};
+use super::{
+    auth::{created_by, is_guarded},
+    problem::{Code, Problem},
+};
 use crate::{
     domain::{AggregateId, Version},
     runtime::{CommandOptions, Expected},
@@ -66,13 +69,19 @@ where
 }
 
 /// What the headers say beside the command.
-pub(super) fn command_options(headers: &HeaderMap) -> Result<CommandOptions, Problem> {
+pub(super) fn command_options(request: &HttpRequest) -> Result<CommandOptions, Problem> {
+    let headers = request.headers();
+    let created_by = if is_guarded(request) {
+        created_by(request)
+    } else {
+        parsed(headers, "X-Created-By")?
+    };
     Ok(CommandOptions {
         key: parsed(headers, "Idempotency-Key")?,
         expected: expected(headers)?,
         correlation_id: parsed(headers, "X-Correlation-Id")?,
         causation_id: parsed(headers, "X-Causation-Id")?,
-        created_by: parsed(headers, "X-Created-By")?,
+        created_by,
         // Who calls over the network does not say when something happened: it happens now.
         occurred_at: None,
         timeout: timeout(headers)?,

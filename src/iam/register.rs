@@ -49,6 +49,7 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
     .event_schema::<UserUpdated>("UserUpdatedEvent")
     .event_schema::<UserPasswordChanged>("UserPasswordChangedEvent")
     .event_schema::<UserRolesAssigned>("UserRolesAssignedEvent")
+    .event_schema::<Nothing>("UserLoggedInEvent")
     .event_schema::<Nothing>("UserDeletedEvent")
     .event_schema::<UserAdopted>("UserAdoptedEvent")
     .event_schema::<UserReconciled>("UserReconciledEvent")
@@ -88,6 +89,8 @@ fn unhashed(error: &HashError) -> CommandError {
         HashError::Busy => CommandError::Overloaded {
             what: "the hashing of passwords",
         },
-        HashError::Failed(_) | HashError::BrokenOff(_) => CommandError::Internal(error.to_string()),
+        HashError::Failed(_) | HashError::BadBcrypt | HashError::BrokenOff(_) => {
+            CommandError::Internal(error.to_string())
+        }
     }
 }

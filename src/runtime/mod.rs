@@ -349,6 +349,12 @@ impl Runtime {
         self.inner.node.ids.next()
     }
 
+    /// The time by the runtime's clock.
+    #[must_use]
+    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.inner.node.clock.now()
+    }
+
     /// Whether commands can be served: the store is reachable and migrated, and nothing is ending.
     ///
     /// # Errors

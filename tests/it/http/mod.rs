@@ -1,5 +1,7 @@
 //! The contract with clients, against the real binary and over the wire.
 
+mod application_role;
+mod auth;
 mod bodies;
 mod combinations;
 mod commands;
@@ -11,6 +13,7 @@ mod history;
 mod hostile;
 mod keys;
 mod limits;
+mod login;
 mod logs;
 mod metrics;
 mod openapi;
@@ -212,7 +215,7 @@ impl Reply {
         for member in ["title", "detail"] {
             assert!(!self.body[member].as_str().unwrap().is_empty(), "{member}");
         }
-        let passes = ["overloaded", "store-unavailable"].contains(&code);
+        let passes = ["overloaded", "store-unavailable", "rate-limited"].contains(&code);
         let retry_after = self.header("retry-after").map(str::parse::<u32>);
         assert_eq!(retry_after.is_some(), passes, "{:?}", self.headers);
         assert!(retry_after.is_none_or(|seconds| seconds.is_ok_and(|s| s > 0)));
