@@ -32,8 +32,8 @@ pub(super) struct KeyBook {
     most: u32,
     max_age: Duration,
     page: RwLock<Arc<Page>>,
-    /// Who reads anew, one at a time.
-    reading: Mutex<()>,
+    /// When it was last looked for a key that is not known; whoever looks holds it.
+    looked_at: Mutex<Option<Instant>>,
 }
 
 /// The keys as they were read.
@@ -67,7 +67,7 @@ impl KeyBook {
                 read_at: Instant::now(),
                 keys: HashMap::new(),
             })),
-            reading: Mutex::new(()),
+            looked_at: Mutex::new(None),
         };
         book.read().await?;
         Ok(book)
@@ -81,7 +81,7 @@ impl KeyBook {
     ) -> Result<Principal, Refusal> {
         let mut page = self.page();
         if !page.keys.contains_key(&key.id) {
-            self.look_again().await;
+            self.look_for(key.id).await;
             page = self.page();
         }
         if page.read_at.elapsed() > self.max_age {
@@ -110,11 +110,14 @@ impl KeyBook {
         Arc::clone(&self.page.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn look_again(&self) {
-        let _reading = self.reading.lock().await;
-        if self.page().read_at.elapsed() < LOOK_PAUSE {
+    async fn look_for(&self, id: Ulid) {
+        let mut looked_at = self.looked_at.lock().await;
+        let lately = looked_at.is_some_and(|time| time.elapsed() < LOOK_PAUSE);
+        // Whoever looked before may have found it.
+        if lately || self.page().keys.contains_key(&id) {
             return;
         }
+        *looked_at = Some(Instant::now());
         if let Err(error) = self.read().await {
             tracing::warn!(%error, "the API keys could not be read");
         }

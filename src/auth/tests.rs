@@ -401,7 +401,6 @@ async fn a_new_key_works_at_once_and_a_revoked_one_no_longer_than_the_settings_s
     let door = keyed(&table, &clock).await;
     let key = make(&table, None, clock.now()).await;
 
-    tokio::time::advance(Duration::from_secs(1)).await;
     let known = door.authenticate(&key).await.unwrap();
     assert_eq!(known.created_by().as_str(), "key:billing");
     assert!(known.may(&Right::Audit) && !known.may(&Right::Admin));
@@ -442,7 +441,8 @@ async fn a_flood_of_wrong_keys_does_not_become_a_flood_of_queries() {
         assert!(door.authenticate(&key).await.is_err());
     }
 
-    assert_eq!(table.reads.load(Ordering::Relaxed), 1);
+    // At the start, and for the first of them.
+    assert_eq!(table.reads.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]

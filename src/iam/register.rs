@@ -2,10 +2,10 @@
 
 use super::{
     AssignPermissions, AssignRoles, ChangePassword, CreateRole, CreateUser, DeleteRole, DeleteUser,
-    HashError, PasswordHasher, RegisterUser, ReplacePassword, Role, RoleAdopted, RoleCreated,
-    RolePermissionsAssigned, RoleReconciled, RoleUpdated, Salt, UpdateRole, UpdateUser, User,
-    UserAdopted, UserCreated, UserPasswordChanged, UserReconciled, UserRolesAssigned, UserUpdated,
-    prepare_create, prepare_password,
+    HashError, PasswordHasher, RecordLogin, RegisterUser, ReplacePassword, Role, RoleAdopted,
+    RoleCreated, RolePermissionsAssigned, RoleReconciled, RoleUpdated, Salt, UpdateRole,
+    UpdateUser, User, UserAdopted, UserCreated, UserPasswordChanged, UserReconciled,
+    UserRolesAssigned, UserUpdated, prepare_create, prepare_password,
 };
 use crate::runtime::{AggregateBuilder, CommandError, PrepareContext, RuntimeBuilder};
 
@@ -40,6 +40,7 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
     .command::<UpdateUser>("update")
     .command::<AssignRoles>("assign-roles")
     .command::<DeleteUser>("delete")
+    .internal_command::<RecordLogin>("record-login")
     .command_schema::<CreateUser>("create")
     .command_schema::<ChangePassword>("change-password")
     .command_schema::<UpdateUser>("update")

@@ -29,7 +29,7 @@ async fn database() -> (String, String, String) {
 
 #[tokio::test]
 async fn the_application_role_serves_and_cannot_change_what_happened() {
-    let (owned, served, _) = database().await;
+    let (url, served, _) = database().await;
     let mut settings = LIGHT.to_vec();
     settings.push(("DORMOUSE__AGGREGATES__User__SNAPSHOT_EVERY", "2"));
     // Nothing is missing, so that whether it looks does not matter.
@@ -42,7 +42,7 @@ async fn the_application_role_serves_and_cannot_change_what_happened() {
             let body = serde_json::json!({ "nick_name": name });
             wire.command(&id, "update", &body).await.is(200);
         }
-        let found = format!("/v1/read/users?username_prefix={migrate}");
+        let found = format!("/v1/read/users?name_prefix={migrate}");
         until("the directory has the user", async || {
             let found = wire.get(&found).await;
             found.body["users"]
@@ -74,7 +74,7 @@ async fn the_application_role_serves_and_cannot_change_what_happened() {
         let denied = refused.contains("permission denied") || refused.contains("must be owner");
         assert!(denied, "{statement}: {refused}");
     }
-    let mut owner = PgConnection::connect(&owned).await.unwrap();
+    let mut owner = PgConnection::connect(&url).await.unwrap();
     let events = "select count(*) from domain_events";
     let events: i64 = sqlx::query_scalar(events)
         .fetch_one(&mut owner)
@@ -85,8 +85,8 @@ async fn the_application_role_serves_and_cannot_change_what_happened() {
 
 #[tokio::test]
 async fn every_table_of_the_schema_is_granted_as_far_as_a_server_needs_it() {
-    let (owned, _, role) = database().await;
-    let mut owner = PgConnection::connect(&owned).await.unwrap();
+    let (url, _, role) = database().await;
+    let mut owner = PgConnection::connect(&url).await.unwrap();
     let unreadable = "select relname::text from pg_class where relkind = 'r' \
         and relnamespace = 'public'::regnamespace and not has_table_privilege($1, oid, 'select')";
 

@@ -229,8 +229,8 @@ async fn who_did_it_is_the_tokens_subject_and_never_the_callers_word() {
                 .is(201);
         }
 
-        let log = wire.get_as(&tokens[0], "/v1/events").await;
-        let by = |place: usize| log.body["events"][place]["created_by"].clone();
+        let events = wire.get_as(&tokens[0], "/v1/events").await;
+        let by = |place: usize| events.body["events"][place]["created_by"].clone();
         assert_eq!((by(0), by(2)), (json!("ada"), json!("key:billing")));
         let digest = keys(&wire.store_url, &["subject", long]).stdout;
         assert_eq!(by(1), String::from_utf8(digest).unwrap().trim());

@@ -31,13 +31,13 @@ impl Server {
     /// `settings` are variables, such as `("DORMOUSE__STORE__URL", "…")`. A database of PostgreSQL's
     /// it reaches as a role that may add to the log and change nothing in it.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
-        let mut served = Vec::new();
+        let mut variables = Vec::new();
         for (name, value) in settings {
             let value = match *name {
                 "DORMOUSE__STORE__URL" => application::url(value).await,
                 _ => (*value).to_owned(),
             };
-            served.push((*name, value));
+            variables.push((*name, value));
         }
         let directory = tempfile::Builder::new()
             .prefix("dormouse-server-")
@@ -47,7 +47,7 @@ impl Server {
         let log = File::create(directory.join("log")).expect("the directory is there");
         let process = binary()
             .args(["serve", "--bind", "127.0.0.1:0"])
-            .envs(served)
+            .envs(variables)
             .current_dir(&directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
