@@ -1,5 +1,6 @@
 //! The command line of dormouse: what can be asked for, and what the exit codes mean.
 
+mod adopt;
 mod config;
 mod history;
 mod keys;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use dormouse::{
-    cli::{HistoryCommand, KeysCommand},
+    cli::{AdoptionCommand, HistoryCommand, KeysCommand},
     settings::Settings,
 };
 use replay::ReplayArguments;
@@ -45,6 +46,9 @@ Examples:
   dormouse events tail --type User
   dormouse aggregate diff User u1
   dormouse replay --type User
+  dormouse adopt User --dry-run
+  dormouse verify --json
+  dormouse repair User 7 --from row --reason 'mended by hand'
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -93,6 +97,8 @@ enum Command {
     Replay(ReplayArguments),
     #[command(flatten)]
     History(HistoryCommand),
+    #[command(flatten)]
+    Adoption(AdoptionCommand),
     /// Print the settings in force, and where each was written; secrets are hidden.
     #[command(after_help = EXIT_CODES)]
     Config {
@@ -150,6 +156,7 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
         Command::Migrate { role } => Ok(migrate::run(&line.source.load()?, role.as_deref())),
         Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
+        Command::Adoption(command) => Ok(adopt::run(command, &line.source.load()?)),
         Command::Config { json } => {
             config::run(line.source.config.as_deref(), env(), json).map_err(refuse)
         }

@@ -1,6 +1,7 @@
 //! Why a command of the shell failed.
 
 use crate::{
+    adoption::{self, AdoptionError},
     auth::{CreateKeyError, InvalidRight},
     domain::{AggregateId, Position, Version},
     projection::{self, RebuildError, SubscriptionError},
@@ -64,6 +65,12 @@ pub enum CliError {
     /// The projections cannot be opened.
     #[error("the projections cannot be opened")]
     Projections(#[from] projection::StartError),
+    /// The mapped types cannot be put together.
+    #[error("rows cannot be adopted")]
+    Adoption(#[from] adoption::StartError),
+    /// Rows cannot be adopted, verified or repaired.
+    #[error(transparent)]
+    Adopt(#[from] AdoptionError),
     /// A rebuild was not begun.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),

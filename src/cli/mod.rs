@@ -1,13 +1,15 @@
-//! The commands that read a log from a shell: `events`, `aggregate` and `projections`.
+//! The commands that read a log from a shell (`events`, `aggregate` and `projections`), and those
+//! that bring rows and log together (`adopt`, `verify` and `repair`).
 //!
 //! The `dormouse` binary has them for the reference domain; a service with aggregates of its own
-//! gives its own binary the same by adding [`HistoryCommand`] to its command line and running it
-//! with what it registers. Nothing here writes to the log, so all of it may be used beside a
-//! running server, on SQLite too.
+//! gives its own binary the same by adding [`HistoryCommand`] and [`AdoptionCommand`] to its
+//! command line and running them with what it registers. Nothing but `adopt` and `repair` writes
+//! to the log, so all else may be used beside a running server, on SQLite too.
 //!
 //! Invariants: data goes to stdout, words to stderr; with `--json` each line is one JSON object;
 //! secrets are never shown.
 
+mod adoption;
 mod aggregate;
 mod changes;
 mod error;
@@ -21,6 +23,9 @@ use std::{io::ErrorKind, sync::Arc};
 
 use clap::Subcommand;
 
+pub use adoption::{
+    AdoptArguments, AdoptionCommand, Ended as AdoptionEnded, RepairArguments, VerifyArguments,
+};
 pub use error::CliError;
 pub use keys::KeysCommand;
 

@@ -128,6 +128,23 @@ checked_text!(
     |text| (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 );
 
+impl IdempotencyKey {
+    /// How the keys begin that a runtime gives to commits whose caller gave none; no caller's does.
+    pub const RESERVED: &'static str = "dormouse:";
+
+    /// A key of the runtime's own. Such keys are in the order of their ids, and so of time.
+    #[must_use]
+    pub fn reserved(id: Ulid) -> Self {
+        Self(format!("{}{id}", Self::RESERVED).into())
+    }
+
+    /// Whether it is one that only a runtime gives.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(Self::RESERVED)
+    }
+}
+
 /// One aggregate: its type and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {

@@ -26,9 +26,8 @@ pub trait StateRow: Aggregate {
     /// This state of a row, with what a row does not tell taken from what was known before: the
     /// permissions of a role, whose table has no column for them.
     ///
-    /// By default the row tells everything. Where it does not, such a part lives in the events
-    /// alone: what is known of it where rows alone are kept is what the events tell, and a
-    /// decision that would change it there cannot be kept.
+    /// By default the row tells everything. Where it does not, such a part lives in the events,
+    /// and where rows alone are kept, in the track beside the row.
     #[must_use]
     fn keeping(self, _known: &Self) -> Self {
         self

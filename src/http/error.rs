@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use super::problem::{Code, Problem};
 use crate::{
-    domain::{DecodeError, InvalidName},
+    domain::{DecodeError, InvalidName, UnmappableRow},
     runtime::{CommandError, RecoveryError, StateError},
     store::ReadError,
 };
@@ -91,6 +91,12 @@ fn unrecoverable(error: &RecoveryError) -> Problem {
             }
             DecodeError::Json(_) | DecodeError::Misfit(_) => {}
         }
+    }
+    if let Some(unmappable) = error
+        .source()
+        .and_then(|source| source.downcast_ref::<UnmappableRow>())
+    {
+        detail = format!("{detail}: {unmappable}");
     }
     Problem::new(Code::Internal, detail)
 }

@@ -16,7 +16,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    domain::{AggregateId, Version},
+    domain::{AggregateId, IdempotencyKey, Version},
     runtime::{CommandOptions, Expected},
 };
 
@@ -68,6 +68,17 @@ where
         .transpose()
 }
 
+fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let key: Option<IdempotencyKey> = parsed(headers, "Idempotency-Key")?;
+    match key {
+        Some(key) if key.is_reserved() => Err(invalid(format!(
+            "the header Idempotency-Key must not begin with {}",
+            IdempotencyKey::RESERVED
+        ))),
+        key => Ok(key),
+    }
+}
+
 /// What the headers say beside the command.
 pub(super) fn command_options(request: &HttpRequest) -> Result<CommandOptions, Problem> {
     let headers = request.headers();
@@ -77,7 +88,7 @@ pub(super) fn command_options(request: &HttpRequest) -> Result<CommandOptions, P
         parsed(headers, "X-Created-By")?
     };
     Ok(CommandOptions {
-        key: parsed(headers, "Idempotency-Key")?,
+        key: key(headers)?,
         expected: expected(headers)?,
         correlation_id: parsed(headers, "X-Correlation-Id")?,
         causation_id: parsed(headers, "X-Causation-Id")?,

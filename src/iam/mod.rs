@@ -29,7 +29,7 @@ pub use password::{Password, Salt};
 pub use passwords::{HashError, InvalidPasswordSettings, PasswordHasher, PasswordSettings};
 pub use patch::Patch;
 pub use prepare::{prepare_create, prepare_password};
-pub use register::register;
+pub use register::{adoption, register};
 pub use role::{
     AssignPermissions, CreateRole, DeleteRole, Grant, Permission, Role, RoleAdopted, RoleCreated,
     RoleDetails, RoleError, RoleEvent, RolePermissionsAssigned, RoleReconciled, RoleUpdated,

@@ -7,7 +7,10 @@ use super::{
     UpdateUser, User, UserAdopted, UserCreated, UserPasswordChanged, UserReconciled,
     UserRolesAssigned, UserUpdated, prepare_create, prepare_password,
 };
-use crate::runtime::{AggregateBuilder, CommandError, PrepareContext, RuntimeBuilder};
+use crate::{
+    adoption::AdoptionBuilder,
+    runtime::{AggregateBuilder, CommandError, PrepareContext, RuntimeBuilder},
+};
 
 /// Adds `User` and `Role` to a runtime; passwords are hashed by `hasher`.
 #[must_use]
@@ -15,6 +18,12 @@ pub fn register(builder: RuntimeBuilder, hasher: &PasswordHasher) -> RuntimeBuil
     builder
         .aggregate::<User>(|user| users(user, hasher))
         .aggregate::<Role>(roles)
+}
+
+/// Adds `User` and `Role` to what can be adopted, verified and repaired.
+#[must_use]
+pub fn adoption(builder: AdoptionBuilder) -> AdoptionBuilder {
+    builder.aggregate::<User>().aggregate::<Role>()
 }
 
 fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuilder<User> {
@@ -54,6 +63,7 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
     .event_schema::<Nothing>("UserDeletedEvent")
     .event_schema::<UserAdopted>("UserAdoptedEvent")
     .event_schema::<UserReconciled>("UserReconciledEvent")
+    .state_row()
 }
 
 fn roles(role: AggregateBuilder<Role>) -> AggregateBuilder<Role> {
@@ -71,6 +81,7 @@ fn roles(role: AggregateBuilder<Role>) -> AggregateBuilder<Role> {
         .event_schema::<Nothing>("RoleDeletedEvent")
         .event_schema::<RoleAdopted>("RoleAdoptedEvent")
         .event_schema::<RoleReconciled>("RoleReconciledEvent")
+        .state_row()
 }
 
 /// What an event without fields looks like.

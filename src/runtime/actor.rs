@@ -30,8 +30,9 @@ use super::{
     pace::{self, Return},
     passivation::Asked,
     pending::{Decided, Fates, Pending},
+    rows,
 };
-use crate::domain::{Aggregate, IdGenerator, StreamId, error_chain};
+use crate::domain::{Aggregate, AggregateId, Claim, IdGenerator, StreamId, error_chain};
 
 /// Work for the actor, counted by its ticket.
 pub(super) struct Take<A: Aggregate> {
@@ -86,6 +87,8 @@ pub(super) struct AggregateActor<A: Aggregate> {
     /// How many of the queue, from the front, have been handed over.
     pub(super) in_flight: usize,
     pub(super) reload: Reload,
+    /// Holders of claims that stood in the way, to be looked at before anything is decided again.
+    pub(super) holders: Vec<(AggregateId, Claim)>,
     /// How often the state was loaded: between two loads, every new version is this actor's own.
     pub(super) loads: u64,
     hand_over_scheduled: bool,
@@ -107,6 +110,7 @@ impl<A: Aggregate> AggregateActor<A> {
             queue: VecDeque::new(),
             in_flight: 0,
             reload: Reload::No,
+            holders: Vec::new(),
             loads: 0,
             hand_over_scheduled: false,
             handed_over_at: Instant::now(),
@@ -253,15 +257,17 @@ impl<A: Aggregate> AggregateActor<A> {
         self.settled = None;
         let conflicts = self.queue.front().map_or(0, |pending| pending.conflicts);
         let pause = pause_after(conflicts, &self.kind.node.ids);
-        let loader = self.kind.node.loader.clone();
+        let kind = Arc::clone(&self.kind);
         let stream = self.stream.clone();
-        let codec = Arc::clone(&self.kind.codec);
-        let fingerprint = self.kind.fingerprint.clone();
+        let holders = std::mem::take(&mut self.holders);
         let load = async move {
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
-            loader.load(stream, codec, fingerprint, known).await
+            for (holder, claim) in &holders {
+                rows::look_at_holder(&kind, holder, claim).await;
+            }
+            rows::load(&kind, &stream, known).await
         };
         let load = load
             .into_actor(self)
@@ -286,14 +292,9 @@ impl<A: Aggregate> AggregateActor<A> {
             Err(error) => {
                 self.kind.meter.activation_failures.increment();
                 error!(stream = %self.stream, error = error_chain(&error), "an aggregate cannot be recovered");
-                let retryable = error.is_retryable();
-                let error = Arc::new(error);
+                let error = unloaded(error);
                 for pending in std::mem::take(&mut self.queue) {
-                    pending.fail(if retryable {
-                        CommandError::StoreUnavailable
-                    } else {
-                        CommandError::Unrecoverable(Arc::clone(&error))
-                    });
+                    pending.fail(error.clone());
                 }
             }
         }
@@ -326,6 +327,16 @@ impl<A: Aggregate> AggregateActor<A> {
     }
 }
 
+fn unloaded(error: RecoveryError) -> CommandError {
+    if matches!(error, RecoveryError::RowContended { .. }) {
+        CommandError::WriteConflict
+    } else if error.is_retryable() {
+        CommandError::StoreUnavailable
+    } else {
+        CommandError::Unrecoverable(Arc::new(error))
+    }
+}
+
 /// After the first lost race at once, then later and later, and never at the same time as the
 /// other writer: up to 64 ms.
 fn pause_after(conflicts: u32, ids: &IdGenerator) -> Duration {
@@ -355,8 +366,8 @@ impl<A: Aggregate> Handler<Take<A>> for AggregateActor<A> {
             self.go_on(ctx);
             return;
         }
-        if let (Work::Read(_), false, Some(settled)) =
-            (&pending.work, self.kind.node.shared, &self.settled)
+        let others_write = self.kind.node.shared || self.kind.rows().is_some();
+        if let (Work::Read(_), false, Some(settled)) = (&pending.work, others_write, &self.settled)
         {
             // Every acknowledged command is in the settled state, and nobody else writes.
             let at = (settled.version, settled.position);

@@ -196,9 +196,9 @@ impl<A: Aggregate> Work<A> {
 
 fn as_state_error(error: CommandError) -> StateError {
     match error {
-        CommandError::StoreUnavailable | CommandError::OutcomeUnknown => {
-            StateError::StoreUnavailable
-        }
+        CommandError::StoreUnavailable
+        | CommandError::OutcomeUnknown
+        | CommandError::WriteConflict => StateError::StoreUnavailable,
         CommandError::Unrecoverable(source) => StateError::Unrecoverable(source),
         CommandError::ShuttingDown => StateError::ShuttingDown,
         CommandError::Overloaded { what } => StateError::Overloaded { what },
@@ -211,7 +211,6 @@ fn as_state_error(error: CommandError) -> StateError {
         | CommandError::VersionMismatch { .. }
         | CommandError::ClaimTaken(_)
         | CommandError::KeyReused
-        | CommandError::WriteConflict
         | CommandError::Internal(_) => StateError::Internal(error.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{any::TypeId, collections::HashMap, marker::PhantomData, pin::Pin, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
@@ -12,15 +13,16 @@ use super::{
     named::{NamedAggregates, NamedType},
     passivation::Sleeper,
     prepare::{NamedCommand, Plain, Prepared},
+    rows::{RowMapping, Rows},
     schema::{Schema, Told},
     system::{Spawn, System},
 };
 use crate::{
     domain::{
         Aggregate, AggregateType, Clock, Event as _, EventCodec, Handle, IdGenerator,
-        SnapshotShape as _, SystemClock, Upcaster,
+        SnapshotShape as _, StateRow, SystemClock, Upcaster,
     },
-    settings::{AggregateSettings, Settings, Writers},
+    settings::{AggregateSettings, Mode, Settings, Writers},
     store::EventStore,
 };
 
@@ -50,6 +52,16 @@ pub(super) trait Registration: Send {
 
     /// Checks all that can be wrong with it, before anything is started.
     fn check(&self) -> Result<(), StartError>;
+
+    /// How it is stored.
+    fn mode(&self, settings: &Settings) -> Mode;
+
+    /// Checks that its rows can be kept as its mode wants.
+    fn check_rows<'a>(
+        &'a self,
+        store: &'a dyn EventStore,
+        settings: &'a Settings,
+    ) -> BoxFuture<'a, Result<(), StartError>>;
 
     /// Starts its registry on the node.
     fn start(self: Box<Self>, node: Arc<Node>, settings: &Settings, system: &System) -> Started;
@@ -85,6 +97,7 @@ impl RuntimeBuilder {
             internal: Vec::new(),
             upcasters: Vec::new(),
             settings: None,
+            mapping: None,
             told: Told::default(),
         })));
         self
@@ -155,6 +168,11 @@ impl RuntimeBuilder {
         if let Some(unknown) = unknown {
             return Err(StartError::UnknownTypeInSettings(unknown.to_owned()));
         }
+        for registration in &self.types {
+            registration
+                .check_rows(&*self.store, &self.settings)
+                .await?;
+        }
         Runtime::start(self).await
     }
 }
@@ -166,6 +184,7 @@ pub struct AggregateBuilder<A: Aggregate> {
     internal: Vec<(TypeId, &'static str)>,
     upcasters: Vec<Upcaster>,
     settings: Option<AggregateSettings>,
+    mapping: Option<RowMapping<A>>,
     told: Told,
 }
 
@@ -256,6 +275,36 @@ impl<A: Aggregate> AggregateBuilder<A> {
         self
     }
 
+    /// Maps it to rows of a table, which the modes `dual-write` and `state-only` need.
+    #[must_use]
+    pub fn state_row(mut self) -> Self
+    where
+        A: StateRow,
+    {
+        self.mapping = Some(RowMapping::new());
+        self
+    }
+
+    fn own_settings(&self, settings: &Settings) -> AggregateSettings {
+        let own = self.settings.clone();
+        own.unwrap_or_else(|| settings.aggregate(A::TYPE))
+    }
+
+    /// Its rows, where it is mapped to a table and the store has such.
+    fn rows(&self, store: &dyn EventStore, settings: &AggregateSettings) -> Option<Rows<A>> {
+        let mapping = self.mapping?;
+        let mut table = (mapping.table)();
+        if !settings.state_table.is_empty() {
+            table.name = settings.state_table.clone().into();
+        }
+        Some(Rows {
+            mode: settings.mode,
+            table: Arc::new(table),
+            mapping,
+            store: store.state_rows()?,
+        })
+    }
+
     fn names(&self) -> Vec<&'static str> {
         self.commands.iter().map(|command| command.name()).collect()
     }
@@ -296,10 +345,48 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
         self.told.check(A::TYPE, &self.names(), A::Event::TYPES)
     }
 
+    fn mode(&self, settings: &Settings) -> Mode {
+        self.own_settings(settings).mode
+    }
+
+    fn check_rows<'a>(
+        &'a self,
+        store: &'a dyn EventStore,
+        settings: &'a Settings,
+    ) -> BoxFuture<'a, Result<(), StartError>> {
+        Box::pin(async move {
+            let settings = self.own_settings(settings);
+            let (aggregate_type, mode) = (A::TYPE, settings.mode.name());
+            if !settings.mode.has_rows() {
+                return Ok(());
+            }
+            if self.mapping.is_none() {
+                return Err(StartError::NoMapping {
+                    aggregate_type,
+                    mode,
+                });
+            }
+            let rows = self.rows(store, &settings);
+            let rows = rows.ok_or(StartError::NoStateTables {
+                aggregate_type,
+                mode,
+            })?;
+            let checked = rows.store.check(&rows.table).await;
+            checked.map_err(|source| StartError::StateTable {
+                aggregate_type,
+                source,
+            })
+        })
+    }
+
     #[expect(clippy::expect_used, reason = "what was checked cannot fail")]
     fn start(self: Box<Self>, node: Arc<Node>, settings: &Settings, system: &System) -> Started {
         let codec = self.codec().expect("the upcasters were checked");
         let names = self.names();
+        let own_settings = self.own_settings(settings);
+        let table = self.rows(&*node.store, &own_settings);
+        let state_table = table.as_ref().filter(|rows| rows.mode.has_rows());
+        let state_table = state_table.map(|rows| rows.table.name.to_string());
         let commands: HashMap<TypeId, CommandMeter> = self
             .known()
             .into_iter()
@@ -310,15 +397,15 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
             aggregate_type: AggregateType::parse(A::TYPE).expect("the type's name was checked"),
             codec: Arc::new(codec),
             fingerprint: A::fingerprint(),
-            settings: self.settings.unwrap_or_else(|| settings.aggregate(A::TYPE)),
+            settings: own_settings,
             commands,
             meter: KindMeter::default(),
+            table,
             live: dashmap::DashMap::new(),
         });
         let registry = system.start_registry(&kind);
-        let description = self
-            .told
-            .describe(A::TYPE, kind.settings.mode, names, A::Event::TYPES);
+        let how = (kind.settings.mode, state_table);
+        let description = self.told.describe(A::TYPE, how, names, A::Event::TYPES);
         let commands = self.commands.into_iter();
         Started {
             named: Arc::new(NamedType {

@@ -65,6 +65,8 @@ pub struct Answer<R> {
     pub correlation_id: CorrelationId,
     /// Its events, in order; none where it changed nothing.
     pub events: Vec<AnsweredEvent>,
+    /// Whether it changed the aggregate. Where rows alone are kept it may have without an event.
+    pub changed: bool,
     /// Whether it made the aggregate.
     pub created: bool,
     /// Whether this is the answer of an earlier command under the same key.
@@ -94,6 +96,7 @@ impl<R> Answer<R> {
             position: self.position,
             correlation_id: self.correlation_id,
             events: self.events,
+            changed: self.changed,
             created: self.created,
             replayed: self.replayed,
             reply,

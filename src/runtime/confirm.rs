@@ -14,7 +14,9 @@ use super::{
     actor::{AggregateActor, Reload},
     ask::{KeyMeta, Settled, Work},
     decide::may_have_a_receipt,
+    kind::Kind,
     pending::{Decided, Pending},
+    rows::Standing,
 };
 use crate::{
     domain::{Aggregate, Position, StreamId, Version, error_chain},
@@ -25,8 +27,8 @@ use crate::{
 enum Confirmed {
     /// An earlier command under the key has answered.
     Earlier(Box<Settled>),
-    /// The stream is at this version; absent where nobody asked.
-    At(Option<Version>),
+    /// The aggregate stands here; absent where nobody asked.
+    At(Option<Standing>),
 }
 
 impl<A: Aggregate> AggregateActor<A> {
@@ -44,15 +46,17 @@ impl<A: Aggregate> AggregateActor<A> {
             }
             Work::Command(_) | Work::Read(_) => None,
         };
-        let probe = self.kind.node.shared && !pending.fresh;
+        let has_rows = self.kind.rows().is_some();
+        // Whoever writes to the store, others write the rows.
+        let probe = (self.kind.node.shared || has_rows) && !pending.fresh;
         let decided_on = (settled.version, settled.position);
         if key.is_none() && !probe {
             pending.answer_nothing_stored(settled, decided_on, outcome);
             return;
         }
         let loads = self.loads;
-        let store = Arc::clone(&self.kind.node.store);
-        let confirm = confirm(store, self.stream.clone(), key, probe)
+        let stood = Standing::of(settled);
+        let confirm = confirm(Arc::clone(&self.kind), self.stream.clone(), key, probe)
             .into_actor(self)
             .map(move |confirmed, actor, ctx| match confirmed {
                 Ok(Confirmed::Earlier(earlier)) => {
@@ -60,7 +64,7 @@ impl<A: Aggregate> AggregateActor<A> {
                     pending.answer_earlier(*earlier);
                 }
                 Ok(Confirmed::At(current)) => {
-                    let newest = actor.is_newest(current, decided_on.0, loads);
+                    let newest = actor.is_newest(current.as_ref(), &stood, loads);
                     match &actor.settled {
                         Some(settled) if newest => {
                             pending.answer_nothing_stored(settled, decided_on, outcome);
@@ -76,11 +80,20 @@ impl<A: Aggregate> AggregateActor<A> {
     /// Whether a decision on `decided_on` holds, the store being at `current`: it does, too,
     /// where all that came after is this actor's own, for its version checks then prove that
     /// the store was at `decided_on` after the command was sent.
-    fn is_newest(&self, current: Option<Version>, decided_on: Version, loads: u64) -> bool {
+    fn is_newest(&self, current: Option<&Standing>, decided_on: &Standing, loads: u64) -> bool {
         let (Some(current), Some(settled)) = (current, &self.settled) else {
             return self.settled.is_some();
         };
-        current == decided_on || (self.loads == loads && current <= settled.version)
+        if current == decided_on {
+            return true;
+        }
+        let is_own = if current.beside.is_some() {
+            // A row that somebody else wrote may stand at a version of this actor's.
+            *current == Standing::of(settled)
+        } else {
+            current.version <= settled.version
+        };
+        self.loads == loads && is_own
     }
 
     /// Reads what the state lacks of an answer that is about to be given, so that nobody who
@@ -136,24 +149,32 @@ impl<A: Aggregate> Pending<A> {
     }
 }
 
-async fn confirm(
-    store: Arc<dyn EventStore>,
+async fn confirm<A: Aggregate>(
+    kind: Arc<Kind<A>>,
     stream: StreamId,
     key: Option<KeyMeta>,
     probe: bool,
 ) -> Result<Confirmed, CommandError> {
+    let store = &kind.node.store;
     if let Some(key) = key {
         let receipt = store.receipt(&stream, &key.key).await;
         if let Some(receipt) = receipt.map_err(|error| unread(&error))? {
-            let settled = earlier_answer(&*store, &stream, &key, receipt).await?;
+            let settled = earlier_answer(&**store, &stream, &key, receipt).await?;
             return Ok(Confirmed::Earlier(Box::new(settled)));
         }
     }
     if !probe {
         return Ok(Confirmed::At(None));
     }
-    match store.current_version(&stream).await {
-        Ok(version) => Ok(Confirmed::At(Some(version))),
+    let standing = match kind.rows() {
+        Some(rows) => rows.standing(&**store, &stream).await,
+        None => store
+            .current_version(&stream)
+            .await
+            .map(Standing::at_version),
+    };
+    match standing {
+        Ok(standing) => Ok(Confirmed::At(Some(standing))),
         Err(error) => Err(unread(&error)),
     }
 }
@@ -168,8 +189,22 @@ async fn earlier_answer(
     if receipt.command_hash != key.command_hash {
         return Err(CommandError::KeyReused);
     }
+    let version = receipt.version_after();
+    let changed = receipt.versions() > 0;
+    let created = receipt.first_version.get() == 1 && changed;
+    if !receipt.has_events() {
+        return Ok(Settled {
+            version,
+            position: last_position_of(store, stream).await?,
+            correlation_id: receipt.correlation_id,
+            events: Vec::new(),
+            changed,
+            created,
+            replayed: true,
+            reply: receipt.reply,
+        });
+    }
     let count = receipt.event_count;
-    let version = Version::new(receipt.first_version.get() - 1 + u64::from(count));
     // Where it stored nothing, the event before tells the position.
     let (from, limit) = if count == 0 {
         (version, 1)
@@ -198,10 +233,23 @@ async fn earlier_answer(
                 position: event.position,
             })
             .collect(),
-        created: receipt.first_version.get() == 1 && count > 0,
+        changed,
+        created,
         replayed: true,
         reply: receipt.reply,
     })
+}
+
+/// The position of a stream's last event; zero where it has none.
+async fn last_position_of(
+    store: &dyn EventStore,
+    stream: &StreamId,
+) -> Result<Position, CommandError> {
+    let version = store.current_version(stream).await;
+    let version = version.map_err(|error| unread(&error))?;
+    let last = store.events(stream, version, 1).await;
+    let last = last.map_err(|error| unread(&error))?;
+    Ok(last.last().map_or(Position::ZERO, |event| event.position))
 }
 
 /// A command that stored nothing could not be answered, because the store could not be read.

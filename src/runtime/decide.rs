@@ -10,10 +10,11 @@ use super::{
     folded::Folded,
     kind::Kind,
     pending::{Decided, Decision},
+    rows::{Unkept, Written, own_receipt},
 };
 use crate::{
-    domain::{Aggregate, Claim, CommandContext, EventId, StreamId, Version},
-    store::{Commit, NewEvent, NewReceipt},
+    domain::{Aggregate, Claim, CommandContext, EventId, Stamp, StreamId, Version, error_chain},
+    store::{Commit, NewEvent, NewReceipt, RowChange},
 };
 
 /// A decision, and whether the state it was made on can still be trusted.
@@ -54,6 +55,9 @@ impl<A: Aggregate> Ahead<A> {
             folded.state.apply(event);
             folded.version = folded.version.next();
             folded.occurred_at = folded.occurred_at.max(decision.occurred_at);
+        }
+        if let (Some(beside), Some(written)) = (&mut folded.beside, &decision.beside) {
+            beside.stand_at(written.clone());
         }
         self.claims = folded.state.claims();
     }
@@ -149,8 +153,9 @@ fn write<A: Aggregate>(
     now: DateTime<Utc>,
 ) -> Result<Decision<A>, CommandError> {
     let meta = ask.meta();
-    let receipt = receipt(ask)?;
+    let mut receipt = receipt(ask)?;
     let expected = ahead.folded.version;
+    let is_logged = !kind.rows_alone();
     let mut new_events = Vec::with_capacity(events.len());
     let mut written = Vec::with_capacity(events.len());
     for event in &events {
@@ -160,17 +165,24 @@ fn write<A: Aggregate>(
         })?;
         let id = EventId(kind.node.ids.next());
         written.push((id, event_type.name));
-        new_events.push(NewEvent {
-            id,
-            event_type: event_type.name.into(),
-            schema_version: event_type.schema_version,
-            data,
-        });
+        if is_logged {
+            new_events.push(NewEvent {
+                id,
+                event_type: event_type.name.into(),
+                schema_version: event_type.schema_version,
+                data,
+            });
+        }
         ahead.folded.state.apply(event);
         ahead.folded.version = ahead.folded.version.next();
     }
     ahead.folded.occurred_at = now;
     let (frees, takes) = claim_changes(ahead)?;
+    let row = row_change(kind, ahead, (expected, events.len()), meta)?;
+    let (row, beside) = row.unzip();
+    if new_events.is_empty() && receipt.is_none() {
+        receipt = Some(own_receipt(kind));
+    }
     let commit = Commit {
         stream: stream.clone(),
         expected,
@@ -182,14 +194,55 @@ fn write<A: Aggregate>(
         frees,
         takes,
         receipt,
-        row: None,
+        row: row.map(Box::new),
     };
     Ok(Decision {
         commit: Some(commit),
         events,
         written,
         occurred_at: now,
+        beside,
+        is_logged,
     })
+}
+
+/// What the decision does to the row beside the state, which it stands beside from now on.
+fn row_change<A: Aggregate>(
+    kind: &Kind<A>,
+    ahead: &mut Ahead<A>,
+    (expected, count): (Version, usize),
+    meta: &CommandMeta,
+) -> Result<Option<(RowChange, Written)>, CommandError> {
+    let Some(rows) = kind.rows() else {
+        return Ok(None);
+    };
+    let folded = &mut ahead.folded;
+    let stamp = Stamp {
+        now: folded.occurred_at,
+        created_by: meta.created_by.as_ref(),
+    };
+    let versions = count as u64;
+    let decided = rows.decided(
+        folded.beside.as_deref(),
+        &folded.state,
+        (versions, expected.plus(versions)),
+        &stamp,
+    );
+    let (change, written) = decided.map_err(|error| unkept(&error))?;
+    if let Some(beside) = &mut folded.beside {
+        beside.stand_at(written.clone());
+    }
+    Ok(Some((change, written)))
+}
+
+fn unkept(error: &Unkept) -> CommandError {
+    match error {
+        Unkept::NoColumn => CommandError::Rejected {
+            reason: "no-column".into(),
+            message: error.to_string(),
+        },
+        Unkept::Json(_) | Unkept::Unmappable(_) => CommandError::Internal(error_chain(error)),
+    }
 }
 
 fn receipt<A: Aggregate>(ask: &dyn Ask<A>) -> Result<Option<NewReceipt>, CommandError> {

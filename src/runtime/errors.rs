@@ -3,8 +3,10 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    domain::{Claim, DecodeError, InvalidName, Position, StreamId, UpcasterError, Version},
-    store::{NotReady, ReadError},
+    domain::{
+        Claim, DecodeError, InvalidName, Position, StreamId, UnmappableRow, UpcasterError, Version,
+    },
+    store::{NotReady, ReadError, TableError},
 };
 
 /// Why a command was not carried out.
@@ -183,13 +185,76 @@ pub enum RecoveryError {
         /// The event's position in the log.
         position: Position,
     },
+    /// A row that somebody else wrote is no state; it heals when the row is mended.
+    #[error("{stream}: its row in `{table}` is no state of it")]
+    Unmappable {
+        /// The aggregate.
+        stream: StreamId,
+        /// Its state table.
+        table: String,
+        /// The column, and what is wrong with it.
+        source: UnmappableRow,
+    },
+    /// The mapping to a row panicked.
+    #[error("{stream}: the mapping to its row in `{table}` panicked")]
+    MappingPanicked {
+        /// The aggregate.
+        stream: StreamId,
+        /// Its state table.
+        table: String,
+    },
+    /// What tells the log of a row cannot be written.
+    #[error("{stream}: what its row says cannot be written to the log")]
+    Unwritable {
+        /// The aggregate.
+        stream: StreamId,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The row is behind the log, and a unique index refuses what the log says.
+    #[error("{stream}: another row of `{table}` has its value of `{column}`")]
+    RowRefused {
+        /// The aggregate.
+        stream: StreamId,
+        /// Its state table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// The row is behind the log, and its table cannot hold what the log says.
+    #[error("{stream}: `{table}` cannot hold its row")]
+    RowUnstorable {
+        /// The aggregate.
+        stream: StreamId,
+        /// Its state table.
+        table: String,
+    },
+    /// Others kept writing the row; a retry may help.
+    #[error("{stream}: others kept writing its row in `{table}`")]
+    RowContended {
+        /// The aggregate.
+        stream: StreamId,
+        /// Its state table.
+        table: String,
+    },
 }
 
 impl RecoveryError {
     /// Whether the same recovery may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Store { source, .. } if source.is_retryable())
+        match self {
+            Self::Store { source, .. } => source.is_retryable(),
+            Self::RowContended { .. } => true,
+            Self::Undecodable { .. }
+            | Self::VersionGap { .. }
+            | Self::ApplyPanicked { .. }
+            | Self::Unmappable { .. }
+            | Self::MappingPanicked { .. }
+            | Self::Unwritable { .. }
+            | Self::RowRefused { .. }
+            | Self::RowUnstorable { .. } => false,
+        }
     }
 }
 
@@ -242,6 +307,32 @@ pub enum StartError {
     /// The settings name an aggregate type that is not registered.
     #[error("the settings name the aggregate type `{0}`, which is not registered")]
     UnknownTypeInSettings(String),
+    /// A mode needs a row, and the type is not mapped to one.
+    #[error(
+        "`aggregates.{aggregate_type}.mode` is \"{mode}\", but the program maps `{aggregate_type}` to no table"
+    )]
+    NoMapping {
+        /// The aggregate type.
+        aggregate_type: &'static str,
+        /// The mode.
+        mode: &'static str,
+    },
+    /// A mode needs a row, and the store has no state tables.
+    #[error("`aggregates.{aggregate_type}.mode` is \"{mode}\", but the store has no state tables")]
+    NoStateTables {
+        /// The aggregate type.
+        aggregate_type: &'static str,
+        /// The mode.
+        mode: &'static str,
+    },
+    /// A state table does not fit the mapping, or cannot be looked at.
+    #[error("`{aggregate_type}` cannot be kept in its state table")]
+    StateTable {
+        /// The aggregate type.
+        aggregate_type: &'static str,
+        /// Why, naming table and column.
+        source: TableError,
+    },
     /// A thread could not be started.
     #[error("a thread cannot be started")]
     Thread(#[source] std::io::Error),

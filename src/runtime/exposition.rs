@@ -83,7 +83,22 @@ const CONFLICTS: Family = Family {
     name: "dormouse_conflicts_total",
     kind: Kind::Counter,
     labels: &["aggregate_type", "with"],
-    help: "Commits that lost to an earlier one with their version, claim or key.",
+    help: "Commits that lost to an earlier one with their version, claim or key, or to another \
+           program's change of the row.",
+};
+const MENDS: Family = Family {
+    name: "dormouse_row_mends_total",
+    kind: Kind::Counter,
+    labels: &["aggregate_type", "mend"],
+    help: "What was stored so that row and log fit: adopted (a row's first event), reconciled (an \
+           event tells what another program wrote), rewritten (the row was behind), noted (only \
+           that it was met).",
+};
+const UNHELD_CLAIMS: Family = Family {
+    name: "dormouse_row_unheld_claims_total",
+    kind: Kind::Counter,
+    labels: TYPE,
+    help: "Unique values of rows that another aggregate holds: they are served without the claim.",
 };
 const BATCH_COMMITS: Family = Family {
     name: "dormouse_journal_batch_commits",
@@ -224,5 +239,15 @@ fn collect_lives(types: &[&dyn NamedAggregates], exposition: &mut Exposition) {
         for (with, count) in named.meter().conflicts() {
             samples.sample(&[name, with], count);
         }
+    }
+    let mut samples = exposition.family(&MENDS);
+    for (name, named) in names() {
+        for (mend, count) in named.meter().mends() {
+            samples.sample(&[name, mend], count);
+        }
+    }
+    let mut samples = exposition.family(&UNHELD_CLAIMS);
+    for (name, named) in names() {
+        samples.sample(&[name], named.meter().unheld_claims.get());
     }
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chrono::{DateTime, Utc};
 
-use super::RecoveryError;
+use super::{RecoveryError, rows::Beside};
 use crate::{
     domain::{Aggregate, EventCodec, Position, SnapshotShape as _, StreamId, Version},
     store::{RecordedEvent, StoredSnapshot},
@@ -21,6 +21,8 @@ pub(super) struct Folded<A> {
     pub(super) occurred_at: DateTime<Utc>,
     /// The version of its newest snapshot that fits; zero where there is none.
     pub(super) snapshot_version: Version,
+    /// What stands beside it, where its type has rows.
+    pub(super) beside: Option<Box<Beside<A>>>,
 }
 
 impl<A: Aggregate> Default for Folded<A> {
@@ -31,6 +33,7 @@ impl<A: Aggregate> Default for Folded<A> {
             position: Position::ZERO,
             occurred_at: DateTime::UNIX_EPOCH,
             snapshot_version: Version::ZERO,
+            beside: None,
         }
     }
 }
@@ -44,7 +47,17 @@ impl<A: Aggregate> Folded<A> {
             position: snapshot.position,
             occurred_at: snapshot.occurred_at,
             snapshot_version: snapshot.version,
+            beside: None,
         })
+    }
+
+    /// The same state for whoever asked for it, without what stands beside it.
+    pub(super) fn shown(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+            beside: None,
+            ..*self
+        }
     }
 
     /// Folds one stored event.

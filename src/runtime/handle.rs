@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Aggregate, AggregateId, CorrelationId, CreatedBy, EventId, Handle, Position, StreamId,
-        Version,
+        Aggregate, AggregateId, CorrelationId, CreatedBy, EventId, Handle, IdempotencyKey,
+        Position, StreamId, Version,
     },
     store::ReadError,
 };
@@ -274,6 +274,12 @@ impl<A: Aggregate> Aggregates<A> {
         let ids = &self.kind.node.ids;
         let key = match options.key {
             None => None,
+            Some(key) if key.is_reserved() => {
+                return Err(CommandError::Invalid(format!(
+                    "an idempotency key must not begin with `{}`",
+                    IdempotencyKey::RESERVED
+                )));
+            }
             Some(key) => Some(KeyMeta {
                 key,
                 receipt_id: ids.next(),

@@ -22,6 +22,7 @@ use super::{
     loader::Loader,
     meters::{Cause, CommandMeter, KindMeter, NodeMeter},
     passivation::Passivation,
+    rows::Rows,
     snapshots::Snapshots,
 };
 use crate::{
@@ -94,6 +95,8 @@ pub(super) struct Kind<A: Aggregate> {
     /// The name of each command type, and what is counted of its commands.
     pub(super) commands: HashMap<TypeId, CommandMeter>,
     pub(super) meter: KindMeter,
+    /// Its state table, where it is mapped to one.
+    pub(super) table: Option<Rows<A>>,
     pub(super) live: DashMap<AggregateId, Arc<Live<A>>>,
 }
 
@@ -112,6 +115,16 @@ impl<A: Aggregate> Kind<A> {
             aggregate_type: self.aggregate_type.clone(),
             aggregate_id: id.clone(),
         }
+    }
+
+    /// Its rows, where its mode has any.
+    pub(super) fn rows(&self) -> Option<&Rows<A>> {
+        self.table.as_ref().filter(|rows| rows.mode.has_rows())
+    }
+
+    /// Whether its rows alone are kept, and no events.
+    pub(super) fn rows_alone(&self) -> bool {
+        self.rows().is_some_and(Rows::alone)
     }
 
     /// What is counted of the commands of Rust type `C`.

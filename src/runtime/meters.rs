@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Answer, CommandError};
+use super::{Answer, CommandError, rows::Mend};
 use crate::metrics::{Counter, Histogram};
 
 /// How a command ended, as its count is labelled.
@@ -54,7 +54,7 @@ impl Outcome {
     fn of<R>(answered: &Result<Answer<R>, CommandError>) -> Self {
         match answered {
             Ok(answer) if answer.replayed => Self::Replayed,
-            Ok(answer) if answer.events.is_empty() => Self::Unchanged,
+            Ok(answer) if !answer.changed => Self::Unchanged,
             Ok(_) => Self::Committed,
             Err(error) => match error {
                 CommandError::Invalid(_)
@@ -159,11 +159,13 @@ pub(super) enum Conflict {
     Claim,
     /// An earlier command had the idempotency key.
     Key,
+    /// Another program had written the row.
+    Row,
 }
 
 impl Conflict {
     /// The labels, in the order of the variants.
-    const LABELS: [&'static str; 3] = ["version", "claim", "key"];
+    const LABELS: [&'static str; 4] = ["version", "claim", "key", "row"];
 }
 
 /// The aggregates of one type.
@@ -174,6 +176,9 @@ pub(super) struct KindMeter {
     pub(super) activation_duration: Histogram,
     passivations: [Counter; Cause::LABELS.len()],
     conflicts: [Counter; Conflict::LABELS.len()],
+    mends: [Counter; Mend::LABELS.len()],
+    /// Claims that a row would hold and another aggregate does.
+    pub(super) unheld_claims: Counter,
 }
 
 impl Default for KindMeter {
@@ -184,6 +189,8 @@ impl Default for KindMeter {
             activation_duration: Histogram::of_durations(),
             passivations: Default::default(),
             conflicts: Default::default(),
+            mends: Default::default(),
+            unheld_claims: Counter::default(),
         }
     }
 }
@@ -195,6 +202,15 @@ impl KindMeter {
 
     pub(super) fn conflicted(&self, conflict: Conflict) {
         self.conflicts[conflict as usize].increment();
+    }
+
+    pub(super) fn mended(&self, mend: Mend) {
+        self.mends[mend as usize].increment();
+    }
+
+    pub(super) fn mends(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.mends.iter().map(Counter::get);
+        Mend::LABELS.into_iter().zip(counts)
     }
 
     pub(super) fn passivations(&self) -> impl Iterator<Item = (&'static str, u64)> {

@@ -33,6 +33,7 @@ mod pending;
 mod prepare;
 mod registry;
 mod replay;
+mod rows;
 mod schema;
 mod settle;
 mod snapshots;
@@ -48,6 +49,7 @@ use std::{
     },
 };
 
+use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use ulid::Ulid;
@@ -146,19 +148,19 @@ impl Runtime {
             started: Instant::now(),
             uses: AtomicU64::new(0),
         });
-        let system = if let Some(spawn) = builder.spawn {
-            System::here(
-                spawn,
-                vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)],
-            )
-        } else {
-            System::start(
-                arbiters,
-                vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)],
-            )
-            .await
-            .map_err(StartError::Thread)?
-        };
+        let mut tasks: Vec<BoxFuture<'static, ()>> =
+            vec![Box::pin(writer.run()), Box::pin(loading), Box::pin(saving)];
+        if builder
+            .types
+            .iter()
+            .any(|types| types.mode(&builder.settings).has_rows())
+        {
+            let (store, clock) = (Arc::clone(&node.store), Arc::clone(&node.clock));
+            let resolve_timeout = builder.settings.journal.resolve_timeout;
+            tasks.push(Box::pin(rows::forget_old(store, clock, resolve_timeout)));
+        }
+        let system = System::begin(builder.spawn, arbiters, tasks).await;
+        let system = system.map_err(StartError::Thread)?;
         let mut types = HashMap::new();
         let mut sleepers = Vec::new();
         for registration in builder.types {

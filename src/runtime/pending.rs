@@ -6,6 +6,7 @@ use super::{
     folded::Folded,
     journal::Fate,
     load::Ticket,
+    rows::Written,
 };
 use crate::{
     domain::{Aggregate, EventId, Position, Version},
@@ -24,6 +25,8 @@ pub(super) struct Pending<A: Aggregate> {
     /// Whether the state was read from the store after the work was taken up: then what the
     /// state says needs no look at the store, even where others write to it.
     pub(super) fresh: bool,
+    /// Whether the holder of a claim that it lost to was looked at: that is done once.
+    pub(super) holder_met: bool,
 }
 
 /// What has been decided on the newest state, durable or not.
@@ -44,6 +47,10 @@ pub(super) struct Decision<A: Aggregate> {
     /// The id and type of each event.
     pub(super) written: Vec<(EventId, &'static str)>,
     pub(super) occurred_at: chrono::DateTime<chrono::Utc>,
+    /// What is beside the state then, where its type has rows.
+    pub(super) beside: Option<Written>,
+    /// Whether its events are in the log; not where rows alone are kept.
+    pub(super) is_logged: bool,
 }
 
 impl<A: Aggregate> Pending<A> {
@@ -55,6 +62,7 @@ impl<A: Aggregate> Pending<A> {
             taken: false,
             conflicts: 0,
             fresh: false,
+            holder_met: false,
         }
     }
 
@@ -86,7 +94,7 @@ impl<A: Aggregate> Pending<A> {
             Work::Read(read) => {
                 drop(self.ticket);
                 // A caller who has gone does not care.
-                let _ = read.caller.send(Ok(settled.clone()));
+                let _ = read.caller.send(Ok(settled.shown()));
                 return;
             }
         };
@@ -98,6 +106,7 @@ impl<A: Aggregate> Pending<A> {
             position,
             correlation_id,
             events: Vec::new(),
+            changed: false,
             created: false,
             replayed: false,
             reply: None,
@@ -111,13 +120,19 @@ impl<A: Aggregate> Pending<A> {
         decision: Decision<A>,
         first_position: Position,
     ) {
-        let created = settled.version.get() == 0 && !decision.events.is_empty();
+        let changed = !decision.events.is_empty();
+        let created = settled.version.get() == 0 && changed;
         let mut events = Vec::with_capacity(decision.events.len());
         for (index, (event, (id, event_type))) in
             decision.events.iter().zip(decision.written).enumerate()
         {
             // It was applied once without a panic, when it was decided.
             settled.state.apply(event);
+            if !decision.is_logged {
+                let (version, position) = (settled.version.next(), settled.position);
+                settled.stand_at(version, position, decision.occurred_at);
+                continue;
+            }
             let position = first_position.plus(index as u64);
             settled.stand_at(settled.version.next(), position, decision.occurred_at);
             events.push(AnsweredEvent {
@@ -126,6 +141,9 @@ impl<A: Aggregate> Pending<A> {
                 version: settled.version,
                 position,
             });
+        }
+        if let (Some(beside), Some(written)) = (&mut settled.beside, decision.beside) {
+            beside.stand_at(written);
         }
         drop(self.ticket);
         let Work::Command(ask) = self.work else {
@@ -137,6 +155,7 @@ impl<A: Aggregate> Pending<A> {
             position: settled.position,
             correlation_id,
             events,
+            changed,
             created,
             replayed: false,
             reply: None,

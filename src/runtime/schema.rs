@@ -73,6 +73,8 @@ pub struct TypeDescription {
     pub aggregate_type: &'static str,
     /// How it is stored.
     pub mode: Mode,
+    /// The table of its rows, where its mode has one.
+    pub state_table: Option<String>,
     /// Its commands by name, each with its schema where it was told.
     pub commands: Vec<(&'static str, Option<Schema>)>,
     /// Its events.
@@ -128,7 +130,7 @@ impl Told {
     pub(super) fn describe(
         mut self,
         aggregate_type: &'static str,
-        mode: Mode,
+        (mode, state_table): (Mode, Option<String>),
         mut commands: Vec<&'static str>,
         events: &[crate::domain::EventType],
     ) -> TypeDescription {
@@ -136,6 +138,7 @@ impl Told {
         TypeDescription {
             aggregate_type,
             mode,
+            state_table,
             commands: commands
                 .into_iter()
                 .map(|name| (name, self.commands.remove(name)))

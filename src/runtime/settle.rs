@@ -97,6 +97,11 @@ impl<A: Aggregate> AggregateActor<A> {
         ctx: &mut Context<Self>,
     ) -> Option<Pending<A>> {
         let intact = *course == Course::Intact;
+        let conflict = if matches!(fate, Fate::Lost(Loss::Row)) {
+            Conflict::Row
+        } else {
+            Conflict::Version
+        };
         match fate {
             Fate::Committed { first_position } if intact => {
                 return self.settle_stored(pending, decision, first_position, course);
@@ -128,6 +133,15 @@ impl<A: Aggregate> AggregateActor<A> {
                     "the store cannot hold the data of this command's events".to_owned(),
                 ));
             }
+            Fate::Lost(Loss::Claim { claim, holder })
+                if self.kind.rows().is_some() && !pending.holder_met =>
+            {
+                // Its row may have been written by somebody else, and say so no longer.
+                *course = Course::Behind;
+                pending.holder_met = true;
+                self.holders.push((holder, claim));
+                return Some(pending);
+            }
             Fate::Lost(Loss::Claim { claim, .. } | Loss::Refused { claim }) => {
                 self.kind.meter.conflicted(Conflict::Claim);
                 *course = Course::Undone;
@@ -139,7 +153,7 @@ impl<A: Aggregate> AggregateActor<A> {
                 self.replay(pending, *receipt, ctx);
             }
             Fate::Lost(Loss::Version { .. } | Loss::Row) | Fate::Failed(Failure::Contended) => {
-                self.kind.meter.conflicted(Conflict::Version);
+                self.kind.meter.conflicted(conflict);
                 *course = Course::Behind;
                 pending.conflicts += 1;
                 if pending.conflicts > self.kind.node.settings.conflict_retries {
@@ -175,8 +189,9 @@ impl<A: Aggregate> AggregateActor<A> {
         let Some(settled) = &mut self.settled else {
             return;
         };
-        let due =
-            every > 0 && settled.version.get() / every > settled.snapshot_version.get() / every;
+        let due = every > 0
+            && !self.kind.rows_alone()
+            && settled.version.get() / every > settled.snapshot_version.get() / every;
         if !due {
             return;
         }

@@ -67,11 +67,23 @@ pub(super) struct System {
 }
 
 impl System {
-    /// Starts the threads, and `tasks` on the system's own.
-    pub(super) async fn start(
+    /// Starts `tasks`, on threads of the runtime's own unless it has none.
+    pub(super) async fn begin(
+        spawn: Option<Spawn>,
         arbiters: usize,
         tasks: Vec<BoxFuture<'static, ()>>,
     ) -> io::Result<Self> {
+        let Some(spawn) = spawn else {
+            return Self::start(arbiters, tasks).await;
+        };
+        let tasks = tasks
+            .into_iter()
+            .map(|task| task as LocalBoxFuture<'static, ()>);
+        Ok(Self::here(spawn, tasks.collect()))
+    }
+
+    /// Starts the threads, and `tasks` on the system's own.
+    async fn start(arbiters: usize, tasks: Vec<BoxFuture<'static, ()>>) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, handles) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -89,7 +101,7 @@ impl System {
     }
 
     /// Starts `tasks` on this thread, and all that comes later with them.
-    pub(super) fn here(spawn: Spawn, tasks: Vec<LocalBoxFuture<'static, ()>>) -> Self {
+    fn here(spawn: Spawn, tasks: Vec<LocalBoxFuture<'static, ()>>) -> Self {
         tasks.into_iter().for_each(&*spawn);
         Self {
             registries: Place::Here(Arc::clone(&spawn)),

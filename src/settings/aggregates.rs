@@ -11,8 +11,13 @@ use super::value::{UNLIMITED, duration, number, text};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AggregateSettings {
-    /// How the type is stored; default `event-sourced`, the only mode so far.
+    /// How the type is stored: `event-sourced`, `dual-write` or `state-only`; default
+    /// `event-sourced`.
     pub mode: Mode,
+    /// The table of the type's rows in the modes that have one, with its schema where it is not on
+    /// the search path; default `""`, which is the table its mapping names.
+    #[serde(deserialize_with = "table_name")]
+    pub state_table: String,
     /// Events between two snapshots: 0 to 4294967295, default 100; 0 takes none.
     #[serde(deserialize_with = "number::<_, _, 0, MOST_EVENTS>")]
     pub snapshot_every: u32,
@@ -37,6 +42,7 @@ impl Default for AggregateSettings {
     fn default() -> Self {
         Self {
             mode: Mode::EventSourced,
+            state_table: String::new(),
             snapshot_every: 100,
             snapshots_kept: 3,
             snapshot_history_every: 500,
@@ -47,21 +53,59 @@ impl Default for AggregateSettings {
 }
 
 /// How an aggregate type is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// Its events are the truth.
     EventSourced,
+    /// Its events, and beside them, in the same transaction, its row in a table of its owner's.
+    DualWrite,
+    /// Its row alone.
+    StateOnly,
+}
+
+impl Mode {
+    /// Each, with its name in the settings.
+    const ALL: [Self; 3] = [Self::EventSourced, Self::DualWrite, Self::StateOnly];
+
+    /// Its name in the settings and in what is told of a type.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EventSourced => "event-sourced",
+            Self::DualWrite => "dual-write",
+            Self::StateOnly => "state-only",
+        }
+    }
+
+    /// Whether the type has rows in a state table.
+    #[must_use]
+    pub const fn has_rows(self) -> bool {
+        !matches!(self, Self::EventSourced)
+    }
 }
 
 impl<'de> Deserialize<'de> for Mode {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        match text(from, "\"event-sourced\"")?.as_str() {
-            "event-sourced" => Ok(Self::EventSourced),
-            planned @ ("dual-write" | "state-only") => Err(D::Error::custom(format_args!(
-                "must be \"event-sourced\": the mode \"{planned}\" is not available yet"
-            ))),
-            _ => Err(D::Error::custom("must be \"event-sourced\"")),
-        }
+        let wanted = "\"event-sourced\", \"dual-write\" or \"state-only\"";
+        let given = text(from, wanted)?;
+        let mode = Self::ALL.into_iter().find(|mode| mode.name() == given);
+        mode.ok_or_else(|| D::Error::custom(format_args!("must be {wanted}")))
     }
 }
+
+/// A table's name, or nothing. It is quoted where it is used, so any character will do but the one
+/// that ends a string in C.
+fn table_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let wanted = "the name of a table, like \"sys_user\" or \"admin.sys_user\"";
+    let given = text(from, wanted)?;
+    let parts: Vec<&str> = given.split('.').collect();
+    let is_name = |part: &&str| !part.is_empty() && part.len() <= LONGEST_NAME;
+    let fits = parts.len() <= 2 && parts.iter().all(is_name) && !given.contains('\0');
+    if given.is_empty() || fits {
+        return Ok(given);
+    }
+    Err(D::Error::custom(format_args!("must be {wanted}")))
+}
+
+/// The longest name in bytes: PostgreSQL cuts longer ones (`NAMEDATALEN`).
+const LONGEST_NAME: usize = 63;

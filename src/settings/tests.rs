@@ -262,12 +262,41 @@ fn a_value_of_the_wrong_type_is_answered_with_the_right_one() {
 }
 
 #[test]
-fn a_planned_mode_is_said_to_be_planned() {
-    assert_eq!(
-        refused("[aggregates.User]\nmode = \"dual-write\""),
-        "config.toml:2: `aggregates.User.mode` must be \"event-sourced\": \
-         the mode \"dual-write\" is not available yet"
+fn each_type_has_a_mode_and_a_table_of_its_own() {
+    let settings = load(
+        "[aggregates.User]\nmode = \"dual-write\"\nstate_table = \"admin.sys_user\"\n\
+         [aggregates.Role]\nmode = \"state-only\"",
+        &[("DORMOUSE__AGGREGATES__Role__STATE_TABLE", "sys_role")],
     );
+
+    let settings = settings.unwrap();
+    let user = settings.aggregate("User");
+    assert_eq!(
+        (user.mode, &*user.state_table),
+        (Mode::DualWrite, "admin.sys_user")
+    );
+    let role = settings.aggregate("Role");
+    assert_eq!(
+        (role.mode, &*role.state_table),
+        (Mode::StateOnly, "sys_role")
+    );
+    assert_eq!(settings.aggregate("Other").mode, Mode::EventSourced);
+}
+
+#[test]
+fn a_mode_and_a_table_that_cannot_be_are_refused() {
+    assert_eq!(
+        refused("[aggregates.User]\nmode = \"dual\""),
+        "config.toml:2: `aggregates.User.mode` must be \"event-sourced\", \"dual-write\" or \
+         \"state-only\""
+    );
+    for table in ["a.b.c", ".a", "a.", &"x".repeat(64)] {
+        assert_eq!(
+            refused(&format!("[aggregates.User]\nstate_table = \"{table}\"")),
+            "config.toml:2: `aggregates.User.state_table` must be the name of a table, like \
+             \"sys_user\" or \"admin.sys_user\""
+        );
+    }
 }
 
 #[test]

@@ -243,22 +243,7 @@ fn take_effect(commit: &Commit, facts: &mut Facts) {
 /// The receipt as it reads once the commit is stored.
 #[must_use]
 pub fn receipt_of(commit: &Commit, receipt: &super::NewReceipt) -> Receipt {
-    Receipt {
-        id: receipt.id,
-        command_hash: receipt.command_hash,
-        first_version: first_version(commit),
-        event_count: u32::try_from(commit.events.len()).unwrap_or(u32::MAX),
-        reply: receipt.reply.clone(),
-        correlation_id: commit.correlation_id,
-    }
-}
-
-/// A commit without events has the version of the next one, which a track may count otherwise.
-fn first_version(commit: &Commit) -> Version {
-    match commit.versioned_by() {
-        VersionedBy::Log => commit.expected.next(),
-        VersionedBy::Track => commit.version_after().next(),
-    }
+    Receipt::of(commit, receipt)
 }
 
 /// How many commits from the front fit one statement.

@@ -119,6 +119,7 @@ macro_rules! store_contract {
             receipts_outlive_a_crash,
             a_commit_appended_again_is_known,
             a_receipt_appended_again_is_known,
+            only_old_receipts_under_reserved_keys_are_forgotten,
             a_batch_stored_in_part_is_completed_when_appended_again,
             an_append_nobody_waits_for_is_whole_or_absent,
             of_two_writers_at_one_version_one_wins,

@@ -3,7 +3,7 @@
 mod rows;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -330,6 +330,16 @@ impl EventStore for MemoryStore {
     ) -> Result<Option<Receipt>, ReadError> {
         let key = (stream.clone(), key.clone());
         Ok(self.tables().receipts.get(&key).cloned())
+    }
+
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError> {
+        let mut tables = self.tables();
+        let old = tables.receipts.keys().map(|(_, key)| key);
+        let old = old.filter(|key| key.is_reserved() && *key < before);
+        // A key of the runtime's own is that of one receipt.
+        let old: HashSet<IdempotencyKey> = old.take(limit as usize).cloned().collect();
+        tables.receipts.retain(|(_, key), _| !old.contains(key));
+        Ok(old.len() as u64)
     }
 
     async fn claim_holder(

@@ -47,6 +47,9 @@ use crate::domain::{
 };
 use models::ReadModels;
 
+/// Aggregates read at once where they are counted.
+const COUNTED_AT_ONCE: u32 = 1000;
+
 /// A log of events with what is committed beside them: claims, receipts, and snapshots.
 ///
 /// Every future may be dropped at any await: an append that has begun goes on or is undone
@@ -148,6 +151,23 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<AggregateHead>, ReadError>;
 
+    /// How many aggregates of a type have events.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn count_aggregates(&self, aggregate_type: &AggregateType) -> Result<u64, ReadError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let page = self.aggregates(aggregate_type, after.as_ref(), COUNTED_AT_ONCE);
+            let page = page.await?;
+            count += page.len() as u64;
+            after = match page.into_iter().next_back() {
+                Some(last) => Some(last.aggregate_id),
+                None => return Ok(count),
+            };
+        }
+    }
+
     /// The newest snapshot with this fingerprint whose version is not after `until`.
     ///
     /// # Errors
@@ -183,6 +203,13 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         stream: &StreamId,
         key: &IdempotencyKey,
     ) -> Result<Option<Receipt>, ReadError>;
+
+    /// Forgets the receipts under a runtime's own keys ([`IdempotencyKey::RESERVED`]) that were
+    /// given out before the key `before`, `limit` at most; the number of those forgotten.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing but space is lost.
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError>;
 
     /// Who holds a claim among the aggregates of a type.
     ///

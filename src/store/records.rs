@@ -105,12 +105,56 @@ pub struct Receipt {
     pub command_hash: [u8; 32],
     /// The version of its first event, or that of the next event where it had none.
     pub first_version: Version,
-    /// How many events it stored.
+    /// How many events it stored; with [`Self::WITHOUT_EVENTS`] in it, how many versions it led on
+    /// where rows alone are kept.
     pub event_count: u32,
     /// The reply, where the command had one.
     pub reply: Option<Box<RawValue>>,
     /// The correlation it answered.
     pub correlation_id: CorrelationId,
+}
+
+impl Receipt {
+    /// A bit of [`Self::event_count`]: its versions have no events. It is one that no count reaches
+    /// and that SQL's signed integer holds.
+    pub const WITHOUT_EVENTS: u32 = 1 << 30;
+
+    /// The receipt of a commit, as it reads once the commit is stored.
+    #[must_use]
+    pub fn of(commit: &Commit, receipt: &NewReceipt) -> Self {
+        let versions = commit.version_after().get() - commit.expected.get();
+        let versions = u32::try_from(versions).unwrap_or(Self::WITHOUT_EVENTS - 1);
+        let flag = match commit.versioned_by() {
+            VersionedBy::Log => 0,
+            VersionedBy::Track => Self::WITHOUT_EVENTS,
+        };
+        Self {
+            id: receipt.id,
+            command_hash: receipt.command_hash,
+            first_version: commit.expected.next(),
+            event_count: versions | flag,
+            reply: receipt.reply.clone(),
+            correlation_id: commit.correlation_id,
+        }
+    }
+
+    /// The aggregate's version after the command, among the versions that were its own then.
+    #[must_use]
+    pub fn version_after(&self) -> Version {
+        Version::new(self.first_version.get() - 1 + u64::from(self.versions()))
+    }
+
+    /// How many versions the command led on.
+    #[must_use]
+    pub const fn versions(&self) -> u32 {
+        self.event_count & !Self::WITHOUT_EVENTS
+    }
+
+    /// Whether each of its versions is an event in the log.
+    #[must_use]
+    pub const fn has_events(&self) -> bool {
+        self.event_count & Self::WITHOUT_EVENTS == 0
+    }
 }
 
 /// What became of a commit.

@@ -82,6 +82,9 @@ pub struct LoadedRow {
     pub track: Option<RowTrack>,
 }
 
+/// Rows read at once where they are counted.
+const COUNTED_AT_ONCE: u32 = 1000;
+
 /// The refusal of a row by a unique index over some of its columns, as one claim: a value that
 /// nobody may be shown is left out.
 pub(super) fn refused(columns: &[&str], row: &Row) -> Loss {
@@ -133,6 +136,28 @@ pub trait StateRows: Debug + Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<(String, LoadedRow)>, ReadError>;
+
+    /// How many rows a table has, as of about now: they may be counted one page after another.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn count(
+        &self,
+        aggregate_type: &AggregateType,
+        table: &Arc<StateTable>,
+    ) -> Result<u64, ReadError> {
+        let (mut count, mut after) = (0, None::<String>);
+        loop {
+            let page = self
+                .page(aggregate_type, table, after.as_deref(), COUNTED_AT_ONCE)
+                .await?;
+            count += page.len() as u64;
+            after = match page.into_iter().next_back() {
+                Some((last, _)) => Some(last),
+                None => return Ok(count),
+            };
+        }
+    }
 }
 
 /// A state table that cannot be used as it is mapped.

@@ -53,6 +53,8 @@ pub enum Operation {
     LastPosition,
     /// [`EventStore::receipt`].
     Receipt,
+    /// [`EventStore::forget_receipts`].
+    ForgetReceipts,
     /// [`EventStore::claim_holder`].
     ClaimHolder,
     /// [`EventStore::save_snapshots`].
@@ -343,6 +345,11 @@ impl EventStore for FaultyStore {
     ) -> Result<Option<Receipt>, ReadError> {
         let inner = self.inner.receipt(stream, key);
         self.run(Operation::Receipt, inner).await
+    }
+
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError> {
+        let inner = self.inner.forget_receipts(before, limit);
+        self.run(Operation::ForgetReceipts, inner).await
     }
 
     async fn claim_holder(

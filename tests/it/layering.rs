@@ -14,12 +14,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("testing", &["domain", "store"]),
     ("runtime", &["store", "domain", "settings", "metrics"]),
     ("projection", &["store", "domain", "settings", "metrics"]),
+    // It works on rows and events alone, beside whatever serves them.
+    ("adoption", &["store", "domain", "settings"]),
     ("iam", &["domain", "settings"]),
     (
         "http",
         &[
             "runtime",
             "projection",
+            "adoption",
             "store",
             "domain",
             "settings",
@@ -32,6 +35,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "runtime",
             "projection",
+            "adoption",
             "store",
             "domain",
             "settings",
@@ -48,6 +52,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("src/iam/login.rs", "runtime"),
     ("src/iam/login.rs", "store"),
     ("src/iam/login.rs", "auth"),
+    ("src/iam/register.rs", "adoption"),
     // The directory of users is a read model: it owns tables, and what it gets are stored events.
     ("src/iam/directory/mod.rs", "projection"),
     ("src/iam/directory/mod.rs", "store"),
@@ -67,7 +72,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 
 /// The files of the library's root and of the binary, which may name everything.
 const ROOTS: &[&str] = &[
-    "lib", "main", "serve", "migrate", "history", "replay", "logging", "keys", "config",
+    "lib", "main", "serve", "migrate", "history", "replay", "adopt", "logging", "keys", "config",
 ];
 
 /// Crates that stay behind a module: the crate, and the beginnings of the paths that may name it.

@@ -5,11 +5,13 @@
     reason = "the helpers of the tests stop at the first surprise, as the tests do"
 )]
 
+mod adoption;
 mod fire;
 mod http;
 mod layering;
 mod postgres;
 mod projections;
+mod rows;
 mod runtime;
 mod settings;
 mod store_postgres;

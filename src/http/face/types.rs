@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 use crate::{
     http::{problem::Problem, request::query, runtime},
     runtime::{Schema, TypeDescription},
-    settings::Mode,
 };
 
 /// The registered aggregate types.
@@ -26,6 +25,8 @@ pub(in crate::http) struct TypeBody {
     /// How it is stored.
     #[schema(example = "event-sourced")]
     mode: &'static str,
+    /// The table of its rows; null where its mode has none.
+    state_table: Option<String>,
     /// Its commands, by name.
     commands: Vec<CommandBody>,
     /// Its event types.
@@ -67,7 +68,8 @@ fn body(described: &TypeDescription) -> TypeBody {
     let events = described.events.iter();
     TypeBody {
         aggregate_type: described.aggregate_type,
-        mode: mode(described.mode),
+        mode: described.mode.name(),
+        state_table: described.state_table.clone(),
         commands: commands
             .map(|(command, schema)| CommandBody {
                 command,
@@ -81,12 +83,6 @@ fn body(described: &TypeDescription) -> TypeBody {
                 schema: standalone(event.schema.as_ref()),
             })
             .collect(),
-    }
-}
-
-const fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::EventSourced => "event-sourced",
     }
 }
 

@@ -4,8 +4,10 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll};
 
 use super::{Fixture, append, commit, event_ids, first_position, key, positions, receipt};
 use super::{stream, whole_log};
+use ulid::Ulid;
+
 use crate::{
-    domain::Version,
+    domain::{IdempotencyKey, Version},
     store::{Commit, EventStore, RecoveryRequest},
 };
 
@@ -52,6 +54,45 @@ pub async fn receipts_outlive_a_crash(fixture: &impl Fixture) {
         store.current_version(&one).await.expect("it"),
         Version::new(3)
     );
+}
+
+/// Of the receipts under a runtime's own keys the oldest are forgotten, and no caller's ever.
+pub async fn only_old_receipts_under_reserved_keys_are_forgotten(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    let (one, other) = (stream("one"), stream("other"));
+    let reserved = |milliseconds| IdempotencyKey::reserved(Ulid::from_parts(milliseconds, 7));
+    let mut batch = Vec::new();
+    for (stream, milliseconds) in [(&one, 1), (&other, 2), (&one, 3), (&one, 4)] {
+        let mut under = receipt("replaced", None);
+        under.key = reserved(milliseconds);
+        let mut no_op = commit(stream, 0, 0);
+        no_op.receipt = Some(under);
+        batch.push(no_op);
+    }
+    // In the order of bytes they are right before and right after the reserved ones.
+    for callers in ["dormouse", "dormouse.", "dormouse;", "a"] {
+        let mut no_op = commit(&one, 0, 0);
+        no_op.receipt = Some(receipt(callers, None));
+        batch.push(no_op);
+    }
+    append(&*store, batch.clone()).await;
+
+    let before = reserved(4);
+    let mut forgotten = Vec::new();
+    for _ in 0..3 {
+        forgotten.push(store.forget_receipts(&before, 2).await.expect("an answer"));
+    }
+
+    assert_eq!(forgotten, [2, 1, 0]);
+    for (index, sent) in batch.iter().enumerate() {
+        let sent_under = &sent.receipt.as_ref().expect("set above").key;
+        let found = store.receipt(&sent.stream, sent_under).await;
+        assert_eq!(
+            found.expect("an answer").is_some(),
+            index >= 3,
+            "{sent_under}"
+        );
+    }
 }
 
 /// A commit is known by its first event's id, whatever has happened since.

@@ -245,6 +245,10 @@ impl EventStore for PostgresStore {
         self.readers.receipt(stream, key).await
     }
 
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError> {
+        self.readers.forget_receipts(before, limit).await
+    }
+
     async fn claim_holder(
         &self,
         aggregate_type: &AggregateType,

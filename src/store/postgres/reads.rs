@@ -40,6 +40,12 @@ const LAST_POSITION: &str = "select position from log_head order by position des
 const RECEIPT: &str = "select null, null, first_version, null, id, command_hash, event_count, \
     reply::text, correlation_id from command_receipts \
     where aggregate_type = $1 and aggregate_id = $2 and idempotency_key = $3";
+// The key's column comes first in the primary key.
+const FORGET_RECEIPTS: &str = "with forgotten as (delete from command_receipts \
+    where (idempotency_key, aggregate_id, aggregate_type) in \
+    (select idempotency_key, aggregate_id, aggregate_type from command_receipts \
+    where idempotency_key >= $1 and idempotency_key < $2 order by idempotency_key limit $3) \
+    returning 1) select count(*) from forgotten";
 const CLAIM_HOLDER: &str = "select aggregate_id from aggregate_claims \
     where aggregate_type = $1 and claim = $2 and value = $3";
 
@@ -221,6 +227,22 @@ impl Readers {
                 .bind(key.as_str())
         });
         found.await?.as_ref().map(facts::receipt).transpose()
+    }
+
+    pub(super) async fn forget_receipts(
+        &self,
+        before: &IdempotencyKey,
+        limit: u32,
+    ) -> Result<u64, ReadError> {
+        let forgotten = self.row(|| {
+            sqlx::query(FORGET_RECEIPTS)
+                .bind(IdempotencyKey::RESERVED)
+                .bind(before.as_str())
+                .bind(i64::from(limit))
+        });
+        let row = forgotten.await?;
+        let row = row.ok_or_else(|| corrupt("a count has no row"))?;
+        number(&row, 0)
     }
 
     pub(super) async fn claim_holder(

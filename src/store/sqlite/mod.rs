@@ -13,6 +13,7 @@ mod facts;
 mod log;
 mod models;
 mod reads;
+mod receipts;
 mod rows;
 mod schema;
 mod snapshots;
@@ -181,6 +182,11 @@ impl EventStore for SqliteStore {
         key: &IdempotencyKey,
     ) -> Result<Option<Receipt>, ReadError> {
         reads::receipt(&mut *self.reader().await?, stream, key).await
+    }
+
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError> {
+        let work = receipts::forget(Arc::clone(&self.shared), before.clone(), limit);
+        to_its_end(work, |error| ReadError::Unavailable(error.into())).await
     }
 
     async fn claim_holder(

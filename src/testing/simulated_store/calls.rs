@@ -159,6 +159,16 @@ impl EventStore for SimulatedStore {
         .await
     }
 
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError> {
+        let before = before.clone();
+        let what = format!("receipts before {before}");
+        self.call(CallKind::Other, what, move |store| {
+            let before = before.clone();
+            effect(move || async move { store.forget_receipts(&before, limit).await })
+        })
+        .await
+    }
+
     async fn claim_holder(
         &self,
         aggregate_type: &AggregateType,

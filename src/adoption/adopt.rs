@@ -1,0 +1,282 @@
+//! Adopting: each row that has no events gets its first one.
+
+use std::sync::Arc;
+
+use super::{
+    Adoption, AdoptionError, Inner,
+    append::Teller,
+    mapping::{Mapped, stream},
+    walk::{Cursor, Page},
+};
+use crate::{
+    domain::{AggregateId, CorrelationId, Stamp, Version, error_chain},
+    store::{AppendError, Commit, LoadedRow, Loss, RecoveryRequest, Verdict},
+};
+
+/// How often a row that changes under our hands is read anew.
+const MOST_TRIES: u32 = 10;
+
+/// What is adopted, and how much of it at once.
+#[derive(Debug, Clone, Copy)]
+pub struct AdoptOptions {
+    /// Rows in a batch, one at least: so many are read, and written in one transaction.
+    pub batch: u32,
+    /// Only tells what would be done.
+    pub dry_run: bool,
+}
+
+impl Default for AdoptOptions {
+    fn default() -> Self {
+        Self {
+            batch: 1000,
+            dry_run: false,
+        }
+    }
+}
+
+/// What a run did, or on a dry run would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Rows that have their first event now.
+    pub adopted: u64,
+    /// Rows that had events before.
+    pub had_events: u64,
+    /// Rows that were not adopted; each was told with its reason.
+    pub refused: u64,
+}
+
+/// A row that was not adopted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unadopted {
+    /// Its key.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a run tells while it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdoptProgress {
+    /// So many more rows are done.
+    Rows(u64),
+    /// A row was not adopted.
+    Unadopted(Unadopted),
+}
+
+impl Adoption {
+    /// Gives each row of a type that has no events its first one, with the row's creator and time,
+    /// batch after batch. `tell` hears how it goes.
+    ///
+    /// It may be broken off at any point and run again: a row is adopted once, whoever else
+    /// adopts, creates or changes it meanwhile.
+    ///
+    /// # Errors
+    /// [`AdoptionError`] where the type is unknown, its table does not fit, or the store is gone. A
+    /// row that cannot be adopted is told, and the others go on.
+    pub async fn adopt(
+        &self,
+        aggregate_type: &str,
+        options: AdoptOptions,
+        mut tell: impl FnMut(AdoptProgress) + Send,
+    ) -> Result<Adopted, AdoptionError> {
+        let mapped = self.checked(aggregate_type).await?;
+        let inner = &*self.inner;
+        let mut walk = self.walk(&mapped, Cursor::START, options.batch);
+        let mut run = Run {
+            inner,
+            mapped: &*mapped,
+            correlation_id: inner.correlation_id(),
+            dry_run: options.dry_run,
+            done: Adopted::default(),
+            tell: &mut tell,
+        };
+        let mut page = walk.next().await?;
+        // The log has nothing that could be adopted.
+        while let Some(Page::Rows(rows)) = page {
+            // The next page is read while this one is written.
+            let (written, next) = tokio::join!(run.page(rows), walk.next());
+            written?;
+            page = next?;
+        }
+        Ok(run.done)
+    }
+}
+
+struct Run<'a> {
+    inner: &'a Inner,
+    mapped: &'a dyn Mapped,
+    /// One for all that a run stores, so that it can be looked at together.
+    correlation_id: CorrelationId,
+    dry_run: bool,
+    done: Adopted,
+    tell: &'a mut (dyn FnMut(AdoptProgress) + Send),
+}
+
+impl Run<'_> {
+    async fn page(&mut self, page: Vec<(String, LoadedRow)>) -> Result<(), AdoptionError> {
+        let rows = page.len() as u64;
+        let mut commits = Vec::with_capacity(page.len());
+        for (key, loaded) in page {
+            // It has been met with events. Of others it comes out when theirs is refused.
+            if loaded
+                .track
+                .as_ref()
+                .is_some_and(|track| track.log_version > Version::ZERO)
+            {
+                self.done.had_events += 1;
+                continue;
+            }
+            match self.first_commit(&key, &loaded) {
+                Ok(commit) => commits.push(commit),
+                Err(reason) => self.refuse(key, reason),
+            }
+        }
+        if self.dry_run {
+            self.count(&commits).await?;
+        } else if !commits.is_empty() {
+            self.store(commits).await?;
+        }
+        (self.tell)(AdoptProgress::Rows(rows));
+        Ok(())
+    }
+
+    /// What would become of commits, as far as the log tells.
+    async fn count(&mut self, commits: &[Commit]) -> Result<(), AdoptionError> {
+        let requests = commits.iter().map(|commit| RecoveryRequest {
+            stream: commit.stream.clone(),
+            fingerprint: None,
+            after: Version::ZERO,
+        });
+        let recovered = self.inner.store.recover(requests.collect(), 1).await?;
+        let had_events = recovered.iter().filter(|found| !found.events.is_empty());
+        let had_events = had_events.count() as u64;
+        self.done.had_events += had_events;
+        self.done.adopted += commits.len() as u64 - had_events;
+        Ok(())
+    }
+
+    fn first_commit(&self, key: &str, loaded: &LoadedRow) -> Result<Commit, String> {
+        let id = AggregateId::parse(key)
+            .map_err(|error| format!("its key cannot be an aggregate's: {error}"))?;
+        let Some(row) = &loaded.row else {
+            return Err("it is gone".to_owned());
+        };
+        let told = self.mapped.adopted(row);
+        let told = told.map_err(|error| error_chain(&error))?;
+        let origin = self.mapped.origin(&loaded.stamps);
+        let now = self.inner.clock.now();
+        let teller = Teller {
+            created_by: origin.created_by,
+            occurred_at: origin.created_at.unwrap_or(now),
+            correlation_id: self.correlation_id,
+        };
+        let stamp = Stamp {
+            now,
+            created_by: None,
+        };
+        let row = Some(row.clone());
+        let first = Version::new(1);
+        let change = Inner::change(self.mapped, loaded, row, first, &stamp);
+        let stream = stream(self.mapped, id);
+        let commit = self
+            .inner
+            .commit(stream, Version::ZERO, told, change, &teller);
+        Ok(commit)
+    }
+
+    async fn store(&mut self, commits: Vec<Commit>) -> Result<(), AdoptionError> {
+        let commits: Arc<[Commit]> = commits.into();
+        let verdicts = match self.inner.append(&commits).await {
+            Ok(verdicts) => verdicts,
+            // One that no store can hold must not keep its neighbours from being adopted.
+            Err(AppendError::Unstorable(_)) if commits.len() > 1 => {
+                return self.store_one_by_one(&commits).await;
+            }
+            Err(AppendError::Unstorable(cause)) => {
+                let key = commits[0].stream.aggregate_id.to_string();
+                self.refuse(key, format!("the store cannot hold it: {cause}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for (commit, verdict) in commits.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Committed { .. } => self.done.adopted += 1,
+                Verdict::Lost(loss) => self.lost(commit, loss).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_one_by_one(&mut self, commits: &[Commit]) -> Result<(), AdoptionError> {
+        for commit in commits {
+            Box::pin(self.store(vec![commit.clone()])).await?;
+        }
+        Ok(())
+    }
+
+    async fn lost(&mut self, commit: &Commit, mut loss: Loss) -> Result<(), AdoptionError> {
+        let id = &commit.stream.aggregate_id;
+        let key = id.to_string();
+        for _ in 0..MOST_TRIES {
+            match loss {
+                // Somebody else was first: a server that met the row, or another run.
+                Loss::Version { .. } => {
+                    self.done.had_events += 1;
+                    return Ok(());
+                }
+                Loss::Row => {}
+                other => {
+                    self.refuse(key, why(&other));
+                    return Ok(());
+                }
+            }
+            let Some(loaded) = self.reload(id).await? else {
+                // It was deleted meanwhile: there is nothing to adopt any more.
+                return Ok(());
+            };
+            let again = match self.first_commit(&key, &loaded) {
+                Ok(commit) => commit,
+                Err(reason) => {
+                    self.refuse(key, reason);
+                    return Ok(());
+                }
+            };
+            let verdicts = self.inner.append(&Arc::from([again])).await?;
+            match verdicts.into_iter().next() {
+                Some(Verdict::Lost(again)) => loss = again,
+                Some(Verdict::Committed { .. }) | None => {
+                    self.done.adopted += 1;
+                    return Ok(());
+                }
+            }
+        }
+        self.refuse(key, "it kept changing while it was adopted".to_owned());
+        Ok(())
+    }
+
+    async fn reload(&self, id: &AggregateId) -> Result<Option<LoadedRow>, AdoptionError> {
+        let rows = &self.inner.rows;
+        let (aggregate_type, table) = (self.mapped.aggregate_type(), self.mapped.table());
+        let loaded = rows
+            .load(aggregate_type, table, std::slice::from_ref(id))
+            .await?;
+        Ok(loaded
+            .into_iter()
+            .next()
+            .filter(|loaded| loaded.row.is_some()))
+    }
+
+    fn refuse(&mut self, key: String, reason: String) {
+        self.done.refused += 1;
+        (self.tell)(AdoptProgress::Unadopted(Unadopted { key, reason }));
+    }
+}
+
+fn why(loss: &Loss) -> String {
+    match loss {
+        Loss::Claim { claim, holder } => format!("its `{}` is also that of {holder}", claim.name),
+        Loss::Refused { claim } => format!("another row has the same `{}`", claim.name),
+        Loss::Key(_) | Loss::Version { .. } | Loss::Row => "another writer was first".to_owned(),
+    }
+}

@@ -1,0 +1,350 @@
+//! Looking at one row and its events as of one moment, and making them agree.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Adoption, AdoptionError, Inner,
+    append::Teller,
+    compare::{Blame, ColumnDifference, Drift, Finding},
+    mapping::{Folding, Mapped, Told, stream},
+    verify::PAGE,
+};
+use crate::{
+    domain::{
+        AggregateId, Claim, CreatedBy, IdempotencyKey, Row, Stamp, StreamId, Version, error_chain,
+    },
+    store::{Commit, LoadedRow, Loss, NewReceipt, Verdict},
+};
+
+/// How often one that is written meanwhile is looked at anew.
+const MOST_LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Which of the two is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepairFrom {
+    /// The events: the row is written anew.
+    Events,
+    /// The row: an event tells the log.
+    Row,
+}
+
+/// How one is repaired.
+#[derive(Debug, Clone)]
+pub struct Repair {
+    /// Which of the two is believed.
+    pub from: RepairFrom,
+    /// Why; it stands in the event.
+    pub reason: String,
+    /// Who repairs it.
+    pub created_by: Option<CreatedBy>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Repaired {
+    /// Nothing: they agreed.
+    Agreed,
+    /// The row was written, or deleted where the events have ended it.
+    RowWritten,
+    /// An event was appended.
+    EventAppended {
+        /// Its type.
+        event_type: &'static str,
+        /// Its number in the aggregate.
+        version: Version,
+    },
+}
+
+/// A row and its events as they were when they were looked at. A repair does what is seen here, or
+/// nothing.
+#[derive(Debug)]
+pub struct Examined {
+    look: Look,
+    mapped: Arc<dyn Mapped>,
+}
+
+impl Examined {
+    /// The aggregate.
+    #[must_use]
+    pub const fn stream(&self) -> &StreamId {
+        &self.look.stream
+    }
+
+    /// How they differ; nothing where they agree.
+    #[must_use]
+    pub fn finding(&self) -> Option<Finding> {
+        self.look.drift().map(|drift| Finding {
+            key: self.look.stream.aggregate_id.to_string(),
+            version: self.look.version(),
+            drift,
+        })
+    }
+
+    /// Every column in which they differ.
+    #[must_use]
+    pub fn differences(&self) -> Vec<ColumnDifference> {
+        let fold = self.look.folding.row();
+        self.look.blame.differences(self.look.row(), fold.as_ref())
+    }
+}
+
+impl Adoption {
+    /// Looks at one aggregate and its row.
+    ///
+    /// # Errors
+    /// [`AdoptionError`]; among others where there is neither, and where its events cannot be folded.
+    pub async fn examine(
+        &self,
+        aggregate_type: &str,
+        id: AggregateId,
+    ) -> Result<Examined, AdoptionError> {
+        let mapped = self.checked(aggregate_type).await?;
+        let look = Look::at(&self.inner, &*mapped, id).await?;
+        let look = look.ok_or(AdoptionError::Changed)?;
+        Ok(Examined { look, mapped })
+    }
+
+    /// Makes a row and its events agree, if both still are as they were examined. History stays:
+    /// either the row is written from the events, or an event tells the log what the row says.
+    ///
+    /// # Errors
+    /// [`AdoptionError`]; nothing is changed then.
+    pub async fn repair(
+        &self,
+        examined: Examined,
+        repair: &Repair,
+    ) -> Result<Repaired, AdoptionError> {
+        let Examined { look, mapped } = examined;
+        if look.drift().is_none() {
+            return Ok(Repaired::Agreed);
+        }
+        let work = Work {
+            inner: &self.inner,
+            mapped: &*mapped,
+            look: &look,
+            repair,
+        };
+        match repair.from {
+            RepairFrom::Events => work.write_row().await,
+            RepairFrom::Row => work.tell_log().await,
+        }
+    }
+}
+
+struct Work<'a> {
+    inner: &'a Inner,
+    mapped: &'a dyn Mapped,
+    look: &'a Look,
+    repair: &'a Repair,
+}
+
+impl Work<'_> {
+    fn teller(&self) -> Teller {
+        // Times never go back within an aggregate.
+        let now = self.inner.clock.now().max(self.look.occurred_at);
+        Teller {
+            created_by: self.repair.created_by.clone(),
+            occurred_at: now,
+            correlation_id: self.inner.correlation_id(),
+        }
+    }
+
+    async fn write_row(&self) -> Result<Repaired, AdoptionError> {
+        let (look, id) = (self.look, &self.look.stream.aggregate_id);
+        if look.version() == Version::ZERO {
+            return Err(AdoptionError::NoEvents(id.clone()));
+        }
+        let teller = self.teller();
+        let stamp = Stamp {
+            now: teller.occurred_at,
+            created_by: teller.created_by.as_ref(),
+        };
+        let after = look.folding.row();
+        let change = Inner::change(self.mapped, &look.loaded, after, look.version(), &stamp);
+        let receipt = self.inner.ids.next();
+        // A commit without events is known again by its receipt.
+        let key = IdempotencyKey::reserved(receipt);
+        let commit = Commit {
+            stream: look.stream.clone(),
+            expected: look.version(),
+            events: Vec::new(),
+            occurred_at: teller.occurred_at,
+            created_by: teller.created_by.clone(),
+            correlation_id: teller.correlation_id,
+            causation_id: None,
+            frees: Vec::new(),
+            takes: Vec::new(),
+            receipt: Some(NewReceipt {
+                id: receipt,
+                key,
+                command_hash: [0; 32],
+                reply: None,
+            }),
+            row: Some(Box::new(change)),
+        };
+        self.store(commit).await?;
+        Ok(Repaired::RowWritten)
+    }
+
+    async fn tell_log(&self) -> Result<Repaired, AdoptionError> {
+        let look = self.look;
+        let mut teller = self.teller();
+        let told = match look.row() {
+            Some(row) if look.version() == Version::ZERO => {
+                let origin = self.mapped.origin(&look.loaded.stamps);
+                teller.created_by = origin.created_by;
+                teller.occurred_at = origin.created_at.unwrap_or(teller.occurred_at);
+                self.mapped.adopted(row)
+            }
+            row => look.folding.reconciled(row, &self.repair.reason),
+        };
+        let mut told = told.map_err(|error| AdoptionError::Unmappable(error_chain(&error)))?;
+        let (event_type, version) = (told.event_type.name, look.version().next());
+        let frees = self.claims(&mut told);
+        let stamp = Stamp {
+            now: teller.occurred_at,
+            created_by: teller.created_by.as_ref(),
+        };
+        let after = look.loaded.row.clone();
+        let change = Inner::change(self.mapped, &look.loaded, after, version, &stamp);
+        let stream = look.stream.clone();
+        let mut commit = self
+            .inner
+            .commit(stream, look.version(), told, change, &teller);
+        commit.frees = frees;
+        self.store(commit).await?;
+        Ok(Repaired::EventAppended {
+            event_type,
+            version,
+        })
+    }
+
+    /// Leaves what is to be taken, and gives what is to be freed.
+    fn claims(&self, told: &mut Told) -> Vec<Claim> {
+        let held = match self.look.version() {
+            Version::ZERO => Vec::new(),
+            _ => self.look.folding.claims(),
+        };
+        let wanted = std::mem::take(&mut told.claims);
+        let frees = held.iter().filter(|claim| !wanted.contains(claim));
+        let frees = frees.cloned().collect();
+        let takes = wanted.into_iter().filter(|claim| !held.contains(claim));
+        told.claims = takes.collect();
+        frees
+    }
+
+    async fn store(&self, commit: Commit) -> Result<(), AdoptionError> {
+        let verdicts = self.inner.append(&Arc::from([commit])).await?;
+        match verdicts.into_iter().next() {
+            Some(Verdict::Committed { .. }) | None => Ok(()),
+            Some(Verdict::Lost(Loss::Claim { claim, holder })) => {
+                Err(AdoptionError::Claim { claim, holder })
+            }
+            Some(Verdict::Lost(Loss::Refused { claim })) => Err(AdoptionError::Refused {
+                column: claim.name.into_owned(),
+            }),
+            Some(Verdict::Lost(Loss::Version { .. } | Loss::Row | Loss::Key(_))) => {
+                Err(AdoptionError::Changed)
+            }
+        }
+    }
+}
+
+/// A row and the fold of its events, of one moment.
+#[derive(Debug)]
+pub(super) struct Look {
+    stream: StreamId,
+    folding: Box<dyn Folding>,
+    blame: Blame,
+    loaded: LoadedRow,
+    /// Of the last event.
+    occurred_at: DateTime<Utc>,
+    /// Why a row without events could not be adopted.
+    not_adoptable: Option<String>,
+}
+
+impl Look {
+    /// Looks until both are of one moment; nothing where they keep changing.
+    pub(super) async fn at(
+        inner: &Inner,
+        mapped: &dyn Mapped,
+        id: AggregateId,
+    ) -> Result<Option<Self>, AdoptionError> {
+        let stream = stream(mapped, id.clone());
+        for _ in 0..MOST_LOOKS {
+            let (folding, blame, occurred_at) = folded(inner, mapped, &stream).await?;
+            let (aggregate_type, table) = (mapped.aggregate_type(), mapped.table());
+            let loaded = inner
+                .rows
+                .load(aggregate_type, table, std::slice::from_ref(&id));
+            let loaded = loaded.await?.into_iter().next().unwrap_or_default();
+            // The row was read between two looks at the log: where the log has not moved, the row
+            // stands beside these events.
+            if inner.store.current_version(&stream).await? != folding.version() {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            if loaded.row.is_none() && folding.version() == Version::ZERO {
+                return Err(AdoptionError::Nothing(id));
+            }
+            let row = loaded.row.as_ref();
+            let fresh = row.filter(|_| folding.version() == Version::ZERO);
+            let problem = fresh.and_then(|row| mapped.adopted(row).err());
+            return Ok(Some(Self {
+                stream,
+                folding,
+                blame,
+                loaded,
+                occurred_at,
+                not_adoptable: problem.map(|error| error_chain(&error)),
+            }));
+        }
+        Ok(None)
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.folding.version()
+    }
+
+    pub(super) const fn row(&self) -> Option<&Row> {
+        self.loaded.row.as_ref()
+    }
+
+    pub(super) fn drift(&self) -> Option<Drift> {
+        if self.version() > Version::ZERO {
+            let fold = self.folding.row();
+            return self.blame.drift(self.row(), fold.as_ref());
+        }
+        Some(match &self.not_adoptable {
+            Some(problem) => Drift::NotAdoptable {
+                problem: problem.clone(),
+            },
+            None => Drift::NoEvents,
+        })
+    }
+}
+
+/// The fold of all events of an aggregate, what each of them set, and the time of the last.
+async fn folded(
+    inner: &Inner,
+    mapped: &dyn Mapped,
+    stream: &StreamId,
+) -> Result<(Box<dyn Folding>, Blame, DateTime<Utc>), AdoptionError> {
+    let (mut folding, mut blame) = (mapped.folding(), Blame::default());
+    let mut occurred_at = DateTime::UNIX_EPOCH;
+    loop {
+        let next = folding.version().next();
+        let events = inner.store.events(stream, next, PAGE).await?;
+        for event in &events {
+            blame.fold(&mut *folding, event)?;
+            occurred_at = occurred_at.max(event.occurred_at);
+        }
+        if events.len() < PAGE as usize {
+            return Ok((folding, blame, occurred_at));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Where an aggregate with a row stands in the store, without folding anything.
+
+use std::sync::Arc;
+
+use super::{Beside, Rows};
+use crate::{
+    domain::{Aggregate, Row, StreamId, Version},
+    runtime::folded::Folded,
+    store::{EventStore, ReadError},
+};
+
+/// Where an aggregate stands: all that tells whether a state of it is the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::runtime) struct Standing {
+    /// The version that callers see.
+    pub(in crate::runtime) version: Version,
+    /// Its row and the version of its log; absent where its mode has no rows.
+    pub(in crate::runtime) beside: Option<(Option<Arc<Row>>, Version)>,
+}
+
+impl Standing {
+    /// At a version of the log; its type has no rows.
+    pub(in crate::runtime) const fn at_version(version: Version) -> Self {
+        Self {
+            version,
+            beside: None,
+        }
+    }
+
+    /// Where a state stands.
+    pub(in crate::runtime) fn of<A>(folded: &Folded<A>) -> Self {
+        let beside = folded.beside.as_deref();
+        Self {
+            version: folded.version,
+            beside: beside.map(|beside| (beside.row.clone(), beside.log_version(folded.version))),
+        }
+    }
+}
+
+impl<A> Beside<A> {
+    /// The version of the log.
+    fn log_version(&self, version: Version) -> Version {
+        self.log.as_ref().map_or(version, |log| log.version)
+    }
+}
+
+impl<A: Aggregate> Rows<A> {
+    /// Where an aggregate stands now. The row is read first: the log only grows, so a version that
+    /// it has afterwards it had, or had not yet reached, when the row was read; and one that is
+    /// known from before was that of both moments.
+    pub(in crate::runtime) async fn standing(
+        &self,
+        store: &dyn EventStore,
+        stream: &StreamId,
+    ) -> Result<Standing, ReadError> {
+        let ids = std::slice::from_ref(&stream.aggregate_id);
+        let loaded = self.store.load(&stream.aggregate_type, &self.table, ids);
+        let loaded = loaded.await?.pop().unwrap_or_default();
+        let log_version = store.current_version(stream).await?;
+        let version = if self.alone() {
+            loaded.track.map_or(Version::ZERO, |track| track.version)
+        } else {
+            log_version
+        };
+        Ok(Standing {
+            version,
+            beside: Some((loaded.row.map(Arc::new), log_version)),
+        })
+    }
+}

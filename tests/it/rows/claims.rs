@@ -1,0 +1,150 @@
+//! Unique values of rows that other programs write.
+
+use dormouse::{runtime::CommandError, settings::Mode};
+
+use super::{
+    person::{Leave, Register, Rename},
+    place::{Answered, Place},
+};
+
+const WITH_ROWS: [Mode; 2] = [Mode::DualWrite, Mode::StateOnly];
+
+fn register(name: &str) -> Register {
+    Register {
+        name: name.to_owned(),
+    }
+}
+
+fn rename(name: &str) -> Rename {
+    Rename {
+        name: name.to_owned(),
+    }
+}
+
+fn taken(answered: &Answered, name: &str) -> bool {
+    matches!(answered, Err(CommandError::ClaimTaken(claim)) if claim.name == "name" && claim.value == name)
+}
+
+#[tokio::test]
+async fn a_value_that_another_aggregate_holds_is_taken() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        let node = place.start(mode).await;
+        node.send("a", register("ann")).await.unwrap();
+
+        let lost = node.send("b", register("ann")).await;
+
+        assert!(taken(&lost, "ann"), "{mode:?} {lost:?}");
+        node.send("a", Leave {}).await.unwrap();
+        node.send("b", register("ann")).await.unwrap();
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_others_took_from_its_holders_row_is_free() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        let node = place.start(mode).await;
+        node.send("a", register("ann")).await.unwrap();
+        node.stop().await;
+        place.set_text("a", "name", "bea");
+        // Nothing is live, so nothing knows that the holder was named otherwise.
+        let node = place.start(mode).await;
+
+        let won = node.send("b", register("ann")).await;
+        let lost = node.send("c", register("bea")).await;
+
+        assert_eq!(won.unwrap().version.get(), 1, "{mode:?}");
+        assert!(taken(&lost, "bea"), "{mode:?} {lost:?}");
+        assert_eq!(node.state("a").await.0.known().name, "bea");
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_others_took_from_a_live_holders_row_is_free() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        let node = place.start(mode).await;
+        node.send("a", register("ann")).await.unwrap();
+        node.send("b", register("bob")).await.unwrap();
+        place.set_text("a", "name", "bea");
+
+        node.send("b", rename("ann")).await.unwrap();
+
+        let lost = node.send("a", rename("ann")).await;
+        assert!(taken(&lost, "ann"), "{mode:?} {lost:?}");
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn rows_that_swapped_their_values_are_served() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        let node = place.start(mode).await;
+        node.send("a", register("ann")).await.unwrap();
+        node.send("b", register("bob")).await.unwrap();
+        place.set_text("a", "name", "bob");
+        place.set_text("b", "name", "ann");
+
+        let (a, b) = tokio::join!(node.state("a"), node.state("b"));
+
+        assert_eq!(
+            (a.0.known().name.as_str(), b.0.known().name.as_str()),
+            ("bob", "ann")
+        );
+        node.visit("a").await.unwrap();
+        node.visit("b").await.unwrap();
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn two_rows_with_one_value_are_served_one_without_the_claim() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        place.insert("a", "ann");
+        place.insert("b", "ann");
+        let node = place.start(mode).await;
+
+        node.visit("a").await.unwrap();
+        node.visit("b").await.unwrap();
+
+        let lost = node.send("c", register("ann")).await;
+        assert!(taken(&lost, "ann"), "{mode:?} {lost:?}");
+        let metrics = metrics(&node.runtime);
+        let unheld = "dormouse_row_unheld_claims_total{aggregate_type=\"Person\"} 1";
+        assert!(metrics.contains(unheld), "{metrics}");
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_their_unique_index_refuses_is_taken_with_the_column() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        place.unique("name");
+        let node = place.start(mode).await;
+        node.send("a", register("ann")).await.unwrap();
+        // Nobody has met this row, so nobody holds a claim on it.
+        place.insert("theirs", "zoe");
+
+        let (lost, won) = tokio::join!(
+            node.send("a", rename("zoe")),
+            node.send("b", register("bob"))
+        );
+
+        assert!(taken(&lost, "zoe"), "{mode:?} {lost:?}");
+        won.unwrap();
+        assert_eq!(node.visit("a").await.unwrap().reply, 1);
+        node.stop().await;
+    }
+}
+
+fn metrics(runtime: &dormouse::runtime::Runtime) -> String {
+    let mut exposition = dormouse::metrics::Exposition::default();
+    dormouse::metrics::Collect::collect(runtime, &mut exposition);
+    exposition.into_text()
+}

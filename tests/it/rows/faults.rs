@@ -1,0 +1,86 @@
+//! Rows and a store that fails.
+
+use std::sync::Arc;
+
+use dormouse::{
+    domain::RowValue,
+    runtime::CommandError,
+    settings::Mode,
+    store::EventStore,
+    testing::{Fault, FaultyStore, Operation},
+};
+use futures_util::future::join_all;
+
+use super::{person::Register, place::Place};
+
+const WITH_ROWS: [Mode; 2] = [Mode::DualWrite, Mode::StateOnly];
+
+fn register(name: &str) -> Register {
+    Register {
+        name: name.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn commits_whose_answer_was_lost_are_stored_once_and_succeed() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        let faulty = FaultyStore::new(Arc::clone(&place.store));
+        let store: Arc<dyn EventStore> = Arc::new(faulty.clone());
+        let node = place.start_on(store, mode).await.unwrap();
+        node.send("a", register("ann")).await.unwrap();
+        for round in 0..10 {
+            let fault = [Fault::LoseAnswer, Fault::LoseCall][round % 2].clone();
+            faulty.inject_next(Operation::Append, fault);
+
+            let visits = join_all((0..5).map(|_| node.visit("a"))).await;
+
+            for visited in visits {
+                visited.unwrap();
+            }
+        }
+
+        assert_eq!(node.state("a").await.0.known().visits, 50, "{mode:?}");
+        assert_eq!(place.column("a", "visits"), Some(RowValue::Int(50)));
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_mended_now_is_mended_later() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        place.insert("a", "ann");
+        let faulty = FaultyStore::new(Arc::clone(&place.store));
+        let store: Arc<dyn EventStore> = Arc::new(faulty.clone());
+        let node = place.start_on(store, mode).await.unwrap();
+        faulty.inject_next(Operation::Append, Fault::Fail);
+
+        let refused = node.visit("a").await;
+        let later = node.visit("a").await;
+
+        assert!(
+            matches!(refused, Err(CommandError::StoreUnavailable)),
+            "{refused:?}"
+        );
+        assert_eq!(later.unwrap().reply, 1);
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_mend_whose_answer_was_lost_is_stored_once() {
+    for mode in WITH_ROWS {
+        let place = Place::memory();
+        place.insert("a", "ann");
+        let faulty = FaultyStore::new(Arc::clone(&place.store));
+        let store: Arc<dyn EventStore> = Arc::new(faulty.clone());
+        let node = place.start_on(store, mode).await.unwrap();
+        faulty.inject_next(Operation::Append, Fault::LoseAnswer);
+
+        let visited = node.visit("a").await.unwrap();
+
+        assert_eq!((visited.version.get(), visited.reply), (2, 1), "{mode:?}");
+        node.stop().await;
+    }
+}
