@@ -15,7 +15,7 @@ const GRANTS: &[(&str, &str)] = &[
     ("aggregate_snapshots", "select, insert, update, delete"),
     ("aggregate_rows", "select, insert, update, delete"),
     ("foreign_streams", "select, insert, update, delete"),
-    ("command_receipts", "select, insert"),
+    ("command_receipts", "select, insert, delete"),
     ("aggregate_claims", "select, insert, delete"),
     ("log_head", "select, update"),
     ("projection_checkpoints", "select, insert, update, delete"),

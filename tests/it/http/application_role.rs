@@ -61,7 +61,7 @@ async fn the_application_role_serves_and_cannot_change_what_happened() {
         "update domain_events set occurred_at = now()",
         "delete from domain_events",
         "truncate domain_events",
-        "delete from command_receipts",
+        "update command_receipts set event_count = 0",
         "update aggregate_claims set aggregate_id = 'x'",
         "alter table domain_events add column x int",
         "drop table domain_events",
