@@ -1,4 +1,4 @@
-//! `dormouse events`, `aggregate` and `projections`: the library's commands on the reference domain.
+//! `dormouse events`, `aggregate`, `projections`, `export` and `import`: the library's commands on the reference domain.
 
 use std::process::ExitCode;
 
@@ -15,6 +15,10 @@ use crate::serve::password_settings;
 
 /// The exit code for what is not there.
 const NOT_FOUND: u8 = 3;
+/// The exit code for input of which nothing was taken.
+const REFUSED: u8 = 3;
+/// The exit code for what was done but for a part, which was told.
+const INCOMPLETE: u8 = 4;
 
 /// Runs the command to its end.
 pub(crate) fn run(command: HistoryCommand, settings: &Settings) -> ExitCode {
@@ -35,6 +39,8 @@ pub(crate) fn run(command: HistoryCommand, settings: &Settings) -> ExitCode {
     match runtime.block_on(read) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_not_found() => failed(&error, NOT_FOUND),
+        Err(error) if error.is_refused_input() => failed(&error, REFUSED),
+        Err(error) if error.is_incomplete() => failed(&error, INCOMPLETE),
         Err(error) => failed(&error, 1),
     }
 }

@@ -6,8 +6,11 @@ mod history;
 mod keys;
 mod logging;
 mod migrate;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod replay;
 mod serve;
+mod throttle;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,6 +52,7 @@ Examples:
   dormouse adopt User --dry-run
   dormouse verify --json
   dormouse repair User 7 --from row --reason 'mended by hand'
+  dormouse export --include-secrets > log.jsonl
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -83,6 +87,10 @@ enum Command {
     /// It may be run at any time and more than once: what is done already is passed over.
     #[command(after_help = EXIT_CODES)]
     Migrate {
+        /// Also add the SQL functions for programs that are not dormouse, or bring them up to date
+        /// (PostgreSQL; docs/foreign-writers.md).
+        #[arg(long)]
+        with_functions: bool,
         /// Let this role of PostgreSQL's serve the log and no more, as docs/security.md says.
         #[arg(long, value_name = "ROLE")]
         role: Option<String>,
@@ -127,7 +135,7 @@ struct Source {
 impl Source {
     fn load(&self) -> Result<Settings, ExitCode> {
         let settings = Settings::load(self.config.as_deref(), env()).map_err(refuse)?;
-        logging::init(&settings.log).map_err(refuse)?;
+        logging::init(&settings.log, &settings.otlp).map_err(refuse)?;
         Ok(settings)
     }
 }
@@ -143,7 +151,10 @@ fn env() -> impl Iterator<Item = (String, String)> {
 }
 
 fn main() -> ExitCode {
-    run(CommandLine::parse()).unwrap_or_else(|code| code)
+    let code = run(CommandLine::parse()).unwrap_or_else(|code| code);
+    #[cfg(feature = "otlp")]
+    otlp::flush();
+    code
 }
 
 fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
@@ -153,7 +164,14 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
             settings.http.bind = bind.unwrap_or(settings.http.bind);
             Ok(serve::run(&settings))
         }
-        Command::Migrate { role } => Ok(migrate::run(&line.source.load()?, role.as_deref())),
+        Command::Migrate {
+            with_functions,
+            role,
+        } => Ok(migrate::run(
+            &line.source.load()?,
+            role.as_deref(),
+            with_functions,
+        )),
         Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
         Command::Adoption(command) => Ok(adopt::run(command, &line.source.load()?)),

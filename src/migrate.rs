@@ -6,7 +6,7 @@ use dormouse::{domain::error_chain, settings::Settings, store};
 use tracing::{error, info};
 
 /// Runs the command to its end.
-pub(crate) fn run(settings: &Settings, role: Option<&str>) -> ExitCode {
+pub(crate) fn run(settings: &Settings, role: Option<&str>, with_functions: bool) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -14,14 +14,17 @@ pub(crate) fn run(settings: &Settings, role: Option<&str>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let done = runtime.block_on(async {
+    let migrated = async {
         store::migrate(&settings.store).await?;
-        match role {
-            Some(role) => store::grant(&settings.store, role).await,
-            None => Ok(()),
+        if with_functions {
+            store::add_functions(&settings.store).await?;
         }
-    });
-    match done {
+        if let Some(role) = role {
+            store::grant(&settings.store, role).await?;
+        }
+        Ok::<_, store::OpenError>(())
+    };
+    match runtime.block_on(migrated) {
         Ok(()) => {
             info!(store = %settings.store.url, role, "the schema is up to date");
             ExitCode::SUCCESS

@@ -247,9 +247,9 @@ impl Work<'_> {
             Some(Verdict::Lost(Loss::Refused { claim })) => Err(AdoptionError::Refused {
                 column: claim.name.into_owned(),
             }),
-            Some(Verdict::Lost(Loss::Version { .. } | Loss::Row | Loss::Key(_))) => {
-                Err(AdoptionError::Changed)
-            }
+            Some(Verdict::Lost(
+                Loss::Version { .. } | Loss::Row | Loss::Contested | Loss::Key(_),
+            )) => Err(AdoptionError::Changed),
         }
     }
 }

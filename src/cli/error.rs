@@ -6,7 +6,7 @@ use crate::{
     domain::{AggregateId, Position, Version},
     projection::{self, RebuildError, SubscriptionError},
     runtime::{StartError, StateError},
-    store::{OpenError, ReadError, models::ModelError},
+    store::{AppendError, OpenError, ReadError, models::ModelError},
 };
 
 /// Why a command failed; its text is for whoever typed it.
@@ -90,6 +90,23 @@ pub enum CliError {
     /// The projection did not stop at an event.
     #[error("the projection {0} stands still before no event")]
     NotStopped(String),
+    /// Events cannot be stored.
+    #[error("the events cannot be stored; what is stored stays, begin the import again")]
+    Append(#[source] AppendError),
+    /// The input of an import is wrong, as was told line by line.
+    #[error("nothing was imported: {0} lines are wrong")]
+    ImportRefused(u64),
+    /// The input of an import is not what it was when it was checked.
+    #[error("line {0} is not what it was when the input was checked; begin the import again")]
+    ImportChanged(u64),
+    /// Some of what was to be imported belongs to others, as was told.
+    #[error("{events} events and {claims} unique values were not taken; all others are stored")]
+    ImportIncomplete {
+        /// Events that follow on what the store does not have.
+        events: u64,
+        /// Unique values of other aggregates.
+        claims: u64,
+    },
     /// There is no such key that could be revoked.
     #[error("there is no key {0} that is not revoked")]
     NoSuchKey(String),
@@ -103,7 +120,7 @@ pub enum CliError {
     #[error(transparent)]
     CreateKey(#[from] CreateKeyError),
     /// Stdout cannot be written.
-    #[error("the output cannot be written")]
+    #[error("the input cannot be read, or the output written")]
     Output(#[from] std::io::Error),
 }
 
@@ -112,5 +129,17 @@ impl CliError {
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::NoSuchKey(_))
+    }
+
+    /// Whether the input was refused, and nothing was done.
+    #[must_use]
+    pub const fn is_refused_input(&self) -> bool {
+        matches!(self, Self::ImportRefused(_))
+    }
+
+    /// Whether all was done but for what was told.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        matches!(self, Self::ImportIncomplete { .. })
     }
 }

@@ -1,22 +1,25 @@
-//! The commands that read a log from a shell (`events`, `aggregate` and `projections`), and those
-//! that bring rows and log together (`adopt`, `verify` and `repair`).
+//! The commands that read a log from a shell (`events`, `aggregate`, `projections`), that move it
+//! (`export`, `import`), and that bring rows and log together (`adopt`, `verify`, `repair`).
 //!
 //! The `dormouse` binary has them for the reference domain; a service with aggregates of its own
 //! gives its own binary the same by adding [`HistoryCommand`] and [`AdoptionCommand`] to its
-//! command line and running them with what it registers. Nothing but `adopt` and `repair` writes
-//! to the log, so all else may be used beside a running server, on SQLite too.
+//! command line and running them with what it registers. Nothing but `import`, `adopt` and `repair`
+//! writes to the log, so all else may be used beside a running server, on SQLite too.
 //!
 //! Invariants: data goes to stdout, words to stderr; with `--json` each line is one JSON object;
-//! secrets are never shown.
+//! secrets are never shown, but by an export that is asked for them.
 
 mod adoption;
 mod aggregate;
 mod changes;
 mod error;
 mod events;
+mod export;
 mod filter;
+mod import;
 mod keys;
 mod output;
+mod portable;
 mod projections;
 
 use std::{io::ErrorKind, sync::Arc};
@@ -61,6 +64,10 @@ pub enum HistoryCommand {
     /// How far the read models are, and building one anew.
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
+    /// Write events as lines of JSON, to keep them or to bring them into another log.
+    Export(export::Export),
+    /// Bring events of another log into this one, as they were.
+    Import(import::Import),
 }
 
 impl HistoryCommand {
@@ -82,7 +89,8 @@ impl HistoryCommand {
             Self::Projections(command) if !command.only_reads() => {
                 store::open_beside(&settings.store).await?
             }
-            Self::Events(_) | Self::Aggregate(_) | Self::Projections(_) => {
+            Self::Import(_) => store::open_beside(&settings.store).await?,
+            Self::Events(_) | Self::Aggregate(_) | Self::Projections(_) | Self::Export(_) => {
                 store::open_to_read(&settings.store).await?
             }
         };
@@ -95,6 +103,13 @@ impl HistoryCommand {
                 done
             }
             Self::Projections(command) => command.run(&store, projections).await,
+            Self::Export(command) => command.run(&*store).await,
+            Self::Import(command) => {
+                let runtime = start(&store, settings, register).await?;
+                let done = command.run(&store, &runtime).await;
+                runtime.shutdown().await;
+                done
+            }
         };
         store.close().await;
         match done {

@@ -13,7 +13,10 @@ use actix_web::{
     web::{Data, Query},
 };
 
-use super::problem::{Code, Problem};
+use super::{
+    client::Caller,
+    problem::{Code, Problem},
+};
 use crate::{
     auth::{Attempts, Authenticator, Principal, Refusal, Right, SignIn},
     domain::CreatedBy,
@@ -245,7 +248,10 @@ pub(super) async fn admit(
     match guard.check(need, &request).await {
         Ok(principal) => {
             if let Some(principal) = principal {
-                request.extensions_mut().insert(principal);
+                let mut extensions = request.extensions_mut();
+                // From here on it is counted by who it is, and not by where it comes from.
+                extensions.insert(Caller::Key(principal.subject().to_owned()));
+                extensions.insert(principal);
             }
             next.call(request).await
         }
@@ -283,7 +289,16 @@ pub(super) fn is_guarded(request: &HttpRequest) -> bool {
     request.app_data::<Data<Guard>>().is_some()
 }
 
-/// From where a request comes.
+/// Whom a request is counted for before it is known who asks; nothing where nobody looked.
+pub(super) fn caller(request: &HttpRequest) -> Option<Caller> {
+    let known = request.extensions().get::<Caller>().cloned();
+    known.or_else(|| Some(Caller::at(request.peer_addr()?.ip())))
+}
+
+/// From where a request comes: its address, or of IPv6 its network.
 pub(super) fn address(request: &HttpRequest) -> Option<IpAddr> {
-    request.peer_addr().map(|address| address.ip())
+    match caller(request)? {
+        Caller::Address(address) => Some(address),
+        Caller::Key(_) => None,
+    }
 }

@@ -1,7 +1,5 @@
 //! `POST /v1/login`: a username and a password become a token.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::CACHE_CONTROL,
@@ -13,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
 use super::{
-    auth::{Guard, address},
+    auth::{Guard, address, caller},
     problem::{Code, Problem},
     request::{body, query},
     runtime,
@@ -67,9 +65,8 @@ pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<Http
             address = address(&request).map(tracing::field::display),
             "a login is refused: there were too many"
         );
-        let seconds = too_many.retry_after.as_secs() + 1;
-        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
-        return Err(Problem::rate_limited(too_many.to_string(), seconds));
+        let problem = Problem::new(Code::RateLimited, too_many.to_string());
+        return Err(problem.retry_after(too_many.retry_after));
     }
     let signed_in = signed_in(guard, &*sign_in, &credentials, &request, began).await?;
     let issued = guard
@@ -101,20 +98,8 @@ fn count(
     credentials: &Credentials,
 ) -> Result<Result<(), TooMany>, Problem> {
     let now = runtime(request)?.now();
-    let network = address(request).map(network);
-    let counted = guard.by_address.count(network, now);
+    let counted = guard.by_address.count(caller(request), now);
     Ok(counted.and_then(|()| guard.by_username.count(credentials.username(), now)))
-}
-
-/// What one caller has: an address, or of IPv6 the smallest network that is given to anyone.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => match six.to_ipv4_mapped() {
-            Some(four) => four.into(),
-            None => Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into(),
-        },
-    }
 }
 
 async fn signed_in(

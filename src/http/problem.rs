@@ -1,5 +1,7 @@
 //! Problems: every error a client sees, as `application/problem+json` (RFC 9457).
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -29,7 +31,9 @@ pub enum Code {
     ClaimTaken,
     WriteConflict,
     VersionMismatch,
+    RequestTimeout,
     PayloadTooLarge,
+    HeadTooLarge,
     UnsupportedMediaType,
     CommandRejected,
     IdempotencyKeyReused,
@@ -69,6 +73,9 @@ impl Code {
                 412,
                 "The aggregate is at another version",
             ),
+            Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
+            Self::HeadTooLarge => ("head-too-large", 431, "The head is too large"),
+            Self::RateLimited => ("rate-limited", 429, "This caller asks too often"),
             Self::PayloadTooLarge => ("payload-too-large", 413, "The body is too large"),
             Self::UnsupportedMediaType => (
                 "unsupported-media-type",
@@ -85,7 +92,6 @@ impl Code {
                 422,
                 "The idempotency key was used for another command",
             ),
-            Self::RateLimited => ("rate-limited", 429, "There were too many requests"),
             Self::Overloaded => ("overloaded", 503, "Too much is waiting to be answered"),
             Self::StoreUnavailable => ("store-unavailable", 503, "The store cannot be reached"),
             Self::CommandTimeout => ("command-timeout", 504, "The command took too long"),
@@ -115,7 +121,7 @@ impl Code {
 }
 
 /// Seconds after which a client may come back.
-const RETRY_AFTER_SECONDS: u32 = 1;
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// An error on its way to a client: what is said here is all the client sees.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -127,7 +133,7 @@ pub struct Problem {
     allow: Option<&'static str>,
     /// What the header `WWW-Authenticate` says (RFC 6750, section 3).
     authenticate: Option<String>,
-    retry_after_seconds: u32,
+    retry_after: u64,
 }
 
 impl Problem {
@@ -139,7 +145,7 @@ impl Problem {
             members: Map::new(),
             allow: None,
             authenticate: None,
-            retry_after_seconds: RETRY_AFTER_SECONDS,
+            retry_after: RETRY_AFTER_SECONDS,
         }
     }
 
@@ -147,6 +153,14 @@ impl Problem {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same, for a client that may come back after that time, in whole seconds.
+    #[must_use]
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = seconds.max(RETRY_AFTER_SECONDS);
         self
     }
 
@@ -187,14 +201,6 @@ impl Problem {
         problem
     }
 
-    /// There were too many requests; in so many seconds there may be another.
-    #[must_use]
-    pub fn rate_limited(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
-        let mut problem = Self::new(Code::RateLimited, detail);
-        problem.retry_after_seconds = retry_after_seconds.max(1);
-        problem
-    }
-
     /// Its code.
     #[must_use]
     pub const fn code(&self) -> Code {
@@ -223,7 +229,7 @@ impl ResponseError for Problem {
         response.content_type("application/problem+json");
         response.insert_header((CACHE_CONTROL, "no-store"));
         if self.code.passes() {
-            response.insert_header((RETRY_AFTER, self.retry_after_seconds.to_string()));
+            response.insert_header((RETRY_AFTER, self.retry_after.to_string()));
         }
         if let Some(authenticate) = &self.authenticate {
             response.insert_header((WWW_AUTHENTICATE, authenticate.as_str()));

@@ -106,3 +106,6 @@ fn unhashed(error: &HashError) -> CommandError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use actix::{
     WrapFuture as _,
 };
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{Instrument as _, Span, error};
 
 use super::{
     CommandError, RecoveryError,
@@ -130,8 +130,11 @@ impl<A: Aggregate> AggregateActor<A> {
                 StateAfter::Sound
             }
             Work::Command(ask) => {
-                let outcome = decide(&self.kind, &self.stream, &mut self.ahead, &mut **ask);
+                let deciding = ask.stages().decide();
+                let outcome = deciding
+                    .in_scope(|| decide(&self.kind, &self.stream, &mut self.ahead, &mut **ask));
                 pending.decided = outcome.decided;
+                ask.stages().flush();
                 outcome.state
             }
         };
@@ -145,7 +148,10 @@ impl<A: Aggregate> AggregateActor<A> {
 
     /// The newest state anew: what is settled, and what is decided on top of it.
     fn fold_decisions(&mut self) {
-        self.ahead = Ahead::new(self.settled.clone().unwrap_or_default());
+        // Where there are rows, their loading sees to the claims.
+        let foreign_writers =
+            self.kind.rows().is_none() && self.kind.node.store.has_foreign_writers();
+        self.ahead = Ahead::new(self.settled.clone().unwrap_or_default(), foreign_writers);
         for pending in &self.queue {
             if let Decided::Commit(decision) = &pending.decided {
                 self.ahead.catch_up(decision);
@@ -155,7 +161,10 @@ impl<A: Aggregate> AggregateActor<A> {
 
     /// Decides all that is undecided, in its order, on what is settled.
     pub(super) fn decide_anew(&mut self, ctx: &mut Context<Self>) {
-        self.ahead = Ahead::new(self.settled.clone().unwrap_or_default());
+        // Where there are rows, their loading sees to the claims.
+        let foreign_writers =
+            self.kind.rows().is_none() && self.kind.node.store.has_foreign_writers();
+        self.ahead = Ahead::new(self.settled.clone().unwrap_or_default(), foreign_writers);
         for pending in std::mem::take(&mut self.queue) {
             if self.reload == Reload::No {
                 self.decide(pending);
@@ -256,6 +265,7 @@ impl<A: Aggregate> AggregateActor<A> {
         };
         self.settled = None;
         let conflicts = self.queue.front().map_or(0, |pending| pending.conflicts);
+        let span = self.queue.front().and_then(|first| first.work.recovery());
         let pause = pause_after(conflicts, &self.kind.node.ids);
         let kind = Arc::clone(&self.kind);
         let stream = self.stream.clone();
@@ -269,6 +279,7 @@ impl<A: Aggregate> AggregateActor<A> {
             }
             rows::load(&kind, &stream, known).await
         };
+        let load = load.instrument(span.unwrap_or_else(Span::none));
         let load = load
             .into_actor(self)
             .map(|loaded, actor, ctx| actor.loaded(loaded, ctx));

@@ -39,13 +39,20 @@ pub(super) enum StateAfter {
 pub(super) struct Ahead<A: Aggregate> {
     pub(super) folded: Folded<A>,
     claims: Vec<Claim>,
+    /// Whether another program may have stored events without taking their claims: then the next
+    /// commit takes all that the state holds; what the aggregate has already it may take again.
+    unsure: bool,
 }
 
 impl<A: Aggregate> Ahead<A> {
-    pub(super) fn new(folded: Folded<A>) -> Self {
+    pub(super) fn new(folded: Folded<A>, foreign_writers: bool) -> Self {
         // A panic here is met again, and caught, when the next command asks for the claims.
         let claims = catch_unwind(AssertUnwindSafe(|| folded.state.claims())).unwrap_or_default();
-        Self { folded, claims }
+        Self {
+            folded,
+            claims,
+            unsure: foreign_writers,
+        }
     }
 
     /// Applies what is decided already and not durable yet.
@@ -60,6 +67,8 @@ impl<A: Aggregate> Ahead<A> {
             beside.stand_at(written.clone());
         }
         self.claims = folded.state.claims();
+        // It has taken all, or one before it has.
+        self.unsure = false;
     }
 }
 
@@ -153,9 +162,17 @@ fn write<A: Aggregate>(
     now: DateTime<Utc>,
 ) -> Result<Decision<A>, CommandError> {
     let meta = ask.meta();
+    let limits = &kind.node.settings;
+    if events.len() > limits.max_command_events {
+        let (made, most) = (events.len(), limits.max_command_events);
+        return Err(CommandError::TooLarge(format!(
+            "{made} events; it may make {most}"
+        )));
+    }
     let mut receipt = receipt(ask)?;
     let expected = ahead.folded.version;
     let is_logged = !kind.rows_alone();
+    let mut bytes = 0;
     let mut new_events = Vec::with_capacity(events.len());
     let mut written = Vec::with_capacity(events.len());
     for event in &events {
@@ -163,6 +180,12 @@ fn write<A: Aggregate>(
             tracing::error!(%stream, command = meta.name, %error, "an event cannot be written");
             CommandError::Internal(error.to_string())
         })?;
+        bytes += data.get().len();
+        if bytes > limits.max_command_bytes {
+            let most = limits.max_command_bytes;
+            let detail = format!("more than {most} bytes of events");
+            return Err(CommandError::TooLarge(detail));
+        }
         let id = EventId(kind.node.ids.next());
         written.push((id, event_type.name));
         if is_logged {
@@ -264,7 +287,8 @@ fn claim_changes<A: Aggregate>(
     let mut claims = ahead.folded.state.claims();
     claims.sort_unstable();
     claims.dedup();
-    let added = |claim: &&Claim| !ahead.claims.contains(claim);
+    let unsure = std::mem::take(&mut ahead.unsure);
+    let added = |claim: &&Claim| unsure || !ahead.claims.contains(claim);
     let takes: Vec<Claim> = claims.iter().filter(added).cloned().collect();
     for claim in &takes {
         claim

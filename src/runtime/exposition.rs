@@ -138,6 +138,19 @@ const SNAPSHOT_FAILURES: Family = Family {
            state (it cannot be serialized).",
 };
 
+const FOREIGN_NUMBERED: Family = Family {
+    name: "dormouse_foreign_events_numbered_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Events of other programs that the journal has given positions to.",
+};
+const FOREIGN_REFUSED: Family = Family {
+    name: "dormouse_foreign_events_refused",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Events of other programs that cannot be numbered as they are, at the last look.",
+};
+
 impl Collect for Runtime {
     fn collect(&self, exposition: &mut Exposition) {
         let types = self.named_types();
@@ -180,6 +193,8 @@ impl Runtime {
         let mut counter = |family, value| exposition.family(family).sample(&[], value);
         counter(&FLUSH_FAILURES, meter.flush_failures.get());
         counter(&SNAPSHOTS, meter.snapshots_written.get());
+        counter(&FOREIGN_NUMBERED, meter.foreign.numbered.get());
+        counter(&FOREIGN_REFUSED, meter.foreign.refused());
         let mut failures = exposition.family(&SNAPSHOT_FAILURES);
         failures.sample(&["queue"], meter.snapshots_dropped.get());
         failures.sample(&["store"], meter.snapshots_refused.get());

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::meters::NodeMeter;
+use super::{foreign::Foreign, meters::NodeMeter};
 use crate::{
     domain::{Position, StreamId, error_chain},
     metrics::count_of,
@@ -71,6 +71,7 @@ pub(super) fn journal(
 ) -> (Journal, Writer) {
     let (sender, waiting) = unbounded_channel();
     let writer = Writer {
+        foreign: Foreign::new(Arc::clone(&store), settings.foreign_poll, &meter.foreign),
         store,
         settings,
         meter: Arc::clone(meter),
@@ -88,6 +89,7 @@ pub(super) struct Writer {
     waiting: UnboundedReceiver<HandOver>,
     /// What did not fit the last batch.
     held_back: Option<HandOver>,
+    foreign: Foreign,
 }
 
 /// Hand-overs on their way into a batch.
@@ -125,6 +127,18 @@ impl Writer {
     pub(super) async fn run(mut self) {
         while let Some(batch) = self.gather().await {
             self.write(batch).await;
+            self.foreign.look_if_due().await;
+        }
+    }
+
+    /// The next hand-over; while there is none, it looks for events of other programs.
+    async fn next(&mut self) -> Option<HandOver> {
+        loop {
+            tokio::select! {
+                biased;
+                next = self.waiting.recv() => return next,
+                () = self.foreign.due() => self.foreign.look().await,
+            }
         }
     }
 
@@ -132,7 +146,7 @@ impl Writer {
     async fn gather(&mut self) -> Option<Vec<HandOver>> {
         let first = match self.held_back.take() {
             Some(held_back) => held_back,
-            None => self.waiting.recv().await?,
+            None => self.next().await?,
         };
         let mut batch = Gathered::default();
         // One hand-over over the limit goes alone: it is cut in `write`.
@@ -335,14 +349,15 @@ fn fates(commits: &[Commit], verdicts: Vec<Verdict>) -> Vec<Fate> {
 /// What the verdicts on a batch are worth while its first append may still be on its way.
 ///
 /// A version or a key that is lost is lost for ever. A claim is not: its holder may free it before
-/// the first append gets to the store, which then takes it, and what follows with it; and a row may
-/// be again what it was. So such a loss, and of what follows it, is not known to be one.
+/// the first append gets to the store, which then takes it, and what follows with it; a row may be
+/// again what it was; and what an open transaction is in the way of may be undone. So such a loss,
+/// and of what follows it, is not known to be one.
 fn certain_alone(commits: &[Commit], fates: Vec<Fate>) -> Vec<Fate> {
     let mut open: HashSet<&StreamId> = HashSet::new();
     let certain = commits.iter().zip(fates).map(|(commit, fate)| {
         let may_win_yet = matches!(
             fate,
-            Fate::Lost(Loss::Claim { .. } | Loss::Row | Loss::Refused { .. })
+            Fate::Lost(Loss::Claim { .. } | Loss::Row | Loss::Refused { .. } | Loss::Contested)
         );
         if may_win_yet {
             open.insert(&commit.stream);

@@ -79,8 +79,18 @@ async fn look_up(store: &dyn EventStore, batch: Vec<Lookup>) {
         .into_iter()
         .map(|lookup| (lookup.request, lookup.found))
         .unzip();
+    let found = store.recover(requests.clone(), FIRST_PAGE).await;
+    // One stream that cannot be read is no reason to read none of the others.
+    if matches!(&found, Err(error) if !error.is_retryable()) && requests.len() > 1 {
+        for (request, caller) in requests.into_iter().zip(callers) {
+            let found = store.recover(vec![request], FIRST_PAGE).await;
+            let only = found.map(|mut found| found.swap_remove(0));
+            let _ = caller.send(only.map_err(Arc::new));
+        }
+        return;
+    }
     // A caller who has gone does not care.
-    match store.recover(requests, FIRST_PAGE).await {
+    match found {
         Ok(found) => {
             for (caller, recovered) in callers.into_iter().zip(found) {
                 let _ = caller.send(Ok(recovered));

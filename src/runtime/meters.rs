@@ -1,9 +1,11 @@
 //! What a runtime counts. Each meter is made once, when what it counts is registered, and held by
 //! whoever counts: on a command's way there is no look-up and no lock, only additions.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
-use super::{Answer, CommandError, rows::Mend};
+use super::{Answer, CommandError, foreign::ForeignMeter, rows::Mend};
 use crate::metrics::{Counter, Histogram};
 
 /// How a command ended, as its count is labelled.
@@ -58,6 +60,7 @@ impl Outcome {
             Ok(_) => Self::Committed,
             Err(error) => match error {
                 CommandError::Invalid(_)
+                | CommandError::TooLarge(_)
                 | CommandError::InvalidJson(_)
                 | CommandError::UnknownType(_)
                 | CommandError::UnknownCommand { .. } => Self::Invalid,
@@ -238,6 +241,7 @@ pub(super) struct NodeMeter {
     pub(super) snapshots_refused: Counter,
     /// Of states that could not be serialized.
     pub(super) snapshots_broken: Counter,
+    pub(super) foreign: Arc<ForeignMeter>,
 }
 
 impl Default for NodeMeter {
@@ -251,6 +255,7 @@ impl Default for NodeMeter {
             snapshots_dropped: Counter::default(),
             snapshots_refused: Counter::default(),
             snapshots_broken: Counter::default(),
+            foreign: Arc::default(),
         }
     }
 }

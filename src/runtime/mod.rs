@@ -19,12 +19,15 @@ mod decide;
 mod errors;
 mod exposition;
 mod folded;
+mod foreign;
 mod handle;
 mod journal;
 mod kind;
 mod load;
 mod loader;
 mod meters;
+#[cfg(test)]
+mod model_tests;
 mod named;
 mod pace;
 mod passivation;
@@ -37,6 +40,7 @@ mod rows;
 mod schema;
 mod settle;
 mod snapshots;
+mod spans;
 mod steps;
 mod system;
 mod view;
@@ -49,6 +53,7 @@ use std::{
     },
 };
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -68,7 +73,7 @@ pub use view::{JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeVie
 
 use crate::{
     domain::{
-        Aggregate, AggregateId, CreatedBy, IdGenerator, IdempotencyKey, StreamId, Version,
+        Aggregate, AggregateId, Claim, CreatedBy, IdGenerator, IdempotencyKey, StreamId, Version,
         redact_raw,
     },
     settings::{RuntimeSettings, Writers},
@@ -202,6 +207,28 @@ impl Runtime {
 
     fn named(&self, aggregate_type: &str) -> Option<&Arc<dyn NamedAggregates>> {
         self.inner.types.get(aggregate_type)
+    }
+
+    /// Whether `aggregate_type` is registered.
+    #[must_use]
+    pub fn knows(&self, aggregate_type: &str) -> bool {
+        self.named(aggregate_type).is_some()
+    }
+
+    /// The unique values that an aggregate's state holds, with the version and the time of its last
+    /// event; whether the store has them as its claims is another question.
+    ///
+    /// # Errors
+    /// [`StateError`]: the type is unknown, or its history cannot be read.
+    pub async fn claims_of(
+        &self,
+        stream: &StreamId,
+    ) -> Result<(Version, DateTime<Utc>, Vec<Claim>), StateError> {
+        let aggregate_type = stream.aggregate_type.as_str();
+        let Some(named) = self.named(aggregate_type) else {
+            return Err(StateError::UnknownType(aggregate_type.to_owned()));
+        };
+        named.claims(stream.aggregate_id.clone()).await
     }
 
     /// Whether `aggregate_type` is registered and takes `command`.
@@ -353,8 +380,15 @@ impl Runtime {
 
     /// The time by the runtime's clock.
     #[must_use]
-    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
+    pub fn now(&self) -> DateTime<Utc> {
         self.inner.node.clock.now()
+    }
+
+    /// How many events of other programs cannot be numbered as they are, as of the last look:
+    /// their aggregates cannot be read until those programs put them right.
+    #[must_use]
+    pub fn refused_foreign_events(&self) -> u64 {
+        self.inner.node.meter.foreign.refused()
     }
 
     /// Whether commands can be served: the store is reachable and migrated, and nothing is ending.

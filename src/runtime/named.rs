@@ -9,7 +9,7 @@ use super::{
     Aggregates, Answer, CommandError, CommandOptions, StateAt, StateError,
     load::Slot,
     meters::{CommandMeter, KindMeter},
-    past::{At, shown},
+    past::{self, At, Holding, shown},
     prepare::NamedCommand,
     replay::{self, Refolded},
     schema::TypeDescription,
@@ -85,6 +85,9 @@ pub(super) trait NamedAggregates: Send + Sync {
         id: AggregateId,
         from: Option<Position>,
     ) -> BoxFuture<'static, Result<Refolded, StateError>>;
+
+    /// The unique values it holds, with the version and the time of its last event.
+    fn claims(&self, id: AggregateId) -> BoxFuture<'static, Result<Holding, StateError>>;
 
     /// The handle of Rust type [`Aggregates<A>`].
     fn typed(&self) -> &dyn std::any::Any;
@@ -194,6 +197,10 @@ impl<A: Aggregate> NamedAggregates for NamedType<A> {
         from: Option<Position>,
     ) -> BoxFuture<'static, Result<Refolded, StateError>> {
         replay::replay(Arc::clone(self.aggregates.kind()), id, from)
+    }
+
+    fn claims(&self, id: AggregateId) -> BoxFuture<'static, Result<Holding, StateError>> {
+        Box::pin(past::claims(Arc::clone(self.aggregates.kind()), id))
     }
 
     fn typed(&self) -> &dyn std::any::Any {

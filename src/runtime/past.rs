@@ -2,14 +2,17 @@
 //!
 //! It reads what is durable and asks no actor: an aggregate that sleeps is not woken for it.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
 use super::{RecoveryError, StateError, folded::Folded, kind::Kind};
 use crate::{
-    domain::{Aggregate, AggregateId, StreamId, Version, redact_raw},
+    domain::{Aggregate, AggregateId, Claim, StreamId, Version, redact_raw},
     store::{ReadError, RecordedEvent},
 };
 
@@ -49,6 +52,30 @@ pub(super) async fn folded_at<A: Aggregate>(
         }
     }
     Ok(Some(folded))
+}
+
+/// The version and the time of an aggregate's last event, and the unique values it holds.
+pub(super) type Holding = (Version, DateTime<Utc>, Vec<Claim>);
+
+/// What an aggregate holds as its events say.
+pub(super) async fn claims<A: Aggregate>(
+    kind: Arc<Kind<A>>,
+    id: AggregateId,
+) -> Result<Holding, StateError> {
+    let stream = kind.stream(&id);
+    let mut folded = start(&kind, &stream, Version::new(u64::MAX)).await?;
+    loop {
+        let events = page(&kind, &stream, folded.version.next(), u64::MAX).await?;
+        if events.is_empty() {
+            break;
+        }
+        for event in &events {
+            fold(&kind, &stream, &mut folded, event)?;
+        }
+    }
+    let held = catch_unwind(AssertUnwindSafe(|| folded.state.claims()));
+    let held = held.map_err(|_| StateError::Internal("asking for claims panicked".to_owned()))?;
+    Ok((folded.version, folded.occurred_at, held))
 }
 
 /// The newest snapshot that is not too new, or the state before the first event.

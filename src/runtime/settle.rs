@@ -152,7 +152,9 @@ impl<A: Aggregate> AggregateActor<A> {
                 *course = Course::Behind;
                 self.replay(pending, *receipt, ctx);
             }
-            Fate::Lost(Loss::Version { .. } | Loss::Row) | Fate::Failed(Failure::Contended) => {
+            // Whoever is in the way ends soon, or the caller hears of it: a retry may help.
+            Fate::Lost(Loss::Version { .. } | Loss::Row | Loss::Contested)
+            | Fate::Failed(Failure::Contended) => {
                 self.kind.meter.conflicted(conflict);
                 *course = Course::Behind;
                 pending.conflicts += 1;

@@ -200,6 +200,8 @@ impl Draft {
             }
         };
         if self.problems.is_empty() {
+            self.check("http", settings.http.check());
+            self.check("tls", settings.tls.check());
             self.check("auth", settings.auth.check());
             self.check("store", settings.store.check());
             self.check("streams", settings.streams.check());

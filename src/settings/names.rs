@@ -7,7 +7,8 @@ use serde::forward_to_deserialize_any;
 
 use super::{
     AggregateSettings, AuthSettings, HttpSettings, IamSettings, JournalSettings, LogSettings,
-    ProjectionSettings, RuntimeSettings, Settings, StoreSettings, StreamSettings,
+    OtlpSettings, ProjectionSettings, RateSettings, RuntimeSettings, Settings, StoreSettings,
+    StreamSettings, TlsSettings,
 };
 
 /// The section whose keys are one level deeper, below the name of a type.
@@ -19,6 +20,8 @@ pub(super) const AGGREGATES: &str = "aggregates";
 pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
     match section {
         "http" => Some(fields::<HttpSettings>()),
+        "tls" => Some(fields::<TlsSettings>()),
+        "rate" => Some(fields::<RateSettings>()),
         "auth" => Some(fields::<AuthSettings>()),
         "store" => Some(fields::<StoreSettings>()),
         "journal" => Some(fields::<JournalSettings>()),
@@ -26,6 +29,7 @@ pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
         "streams" => Some(fields::<StreamSettings>()),
         "projections" => Some(fields::<ProjectionSettings>()),
         "log" => Some(fields::<LogSettings>()),
+        "otlp" => Some(fields::<OtlpSettings>()),
         "iam" => Some(fields::<IamSettings>()),
         AGGREGATES => Some(fields::<AggregateSettings>()),
         _ => None,

@@ -27,6 +27,9 @@ pub struct StoreSettings {
     /// How long to wait for a connection: up to a day, default 5s.
     #[serde(deserialize_with = "duration")]
     pub connect_timeout: Duration,
+    /// How long a start waits for a database that cannot be reached: up to a day, default 60s.
+    #[serde(deserialize_with = "duration")]
+    pub start_timeout: Duration,
     /// How long one statement may take: up to a day, default 10s.
     #[serde(deserialize_with = "duration")]
     pub statement_timeout: Duration,
@@ -34,6 +37,15 @@ pub struct StoreSettings {
     /// only looking every now and then; default true.
     #[serde(deserialize_with = "flag")]
     pub notify: bool,
+    /// How long an append on PostgreSQL waits for the open transaction of another program that has
+    /// stored the same version, all other commits waiting with it; from then on those of that
+    /// aggregate are tried by themselves: up to a day, default 50ms.
+    #[serde(deserialize_with = "duration")]
+    pub contested_wait: Duration,
+    /// How many events that other programs have stored are numbered in one transaction, on
+    /// PostgreSQL: 1 to 10000, default 500.
+    #[serde(deserialize_with = "number::<_, _, 1, 10_000>")]
+    pub number_page: u32,
 }
 
 impl StoreSettings {
@@ -67,8 +79,11 @@ impl Default for StoreSettings {
             log_pool: 4,
             migrate: true,
             connect_timeout: Duration::from_secs(5),
+            start_timeout: Duration::from_mins(1),
             statement_timeout: Duration::from_secs(10),
             notify: true,
+            contested_wait: Duration::from_millis(50),
+            number_page: 500,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod admission;
 mod api_keys;
 pub mod contract;
 mod errors;
+mod foreign;
 mod hints;
 pub mod memory;
 pub mod models;
@@ -31,8 +32,11 @@ use tokio::sync::watch;
 
 pub use api_keys::{ApiKeyTable, ApiKeyUse, StoredApiKey};
 pub use errors::{AppendError, Cause, NotReady, ReadError};
+pub use foreign::{Numbering, RefusedEvent};
 pub use hints::Hints;
-pub use open::{OpenError, grant, migrate, open, open_beside, open_to_read};
+pub use open::{
+    OpenError, add_functions, grant, migrate, open, open_beside, open_patiently, open_to_read,
+};
 pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
     AggregateHead, Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered,
@@ -79,6 +83,22 @@ pub trait EventStore: Debug + Send + Sync + 'static {
         verdicts.into_iter().next().ok_or_else(|| {
             AppendError::OutcomeUnknown("the store gave no verdict for a commit".into())
         })
+    }
+
+    /// Whether other programs may store events without a position, so that [`Self::number`] is to
+    /// be called now and then.
+    fn has_foreign_writers(&self) -> bool {
+        false
+    }
+
+    /// Gives positions to a page of the events that other programs have stored without: in the
+    /// order of their versions, behind all that is committed. What cannot be numbered is told and
+    /// left; it keeps its own aggregate from being read, and nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; a later call finds what is left.
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        Ok(Numbering::default())
     }
 
     /// The events of a stream with a version of at least `from`, ascending, `limit` at most.

@@ -193,6 +193,9 @@ pub enum Loss {
         /// The column, and the value that another row has; the value is empty where it is a secret.
         claim: Claim,
     },
+    /// A program that is not dormouse has stored what is in the way, in a transaction that is
+    /// open still: the commit may succeed, or lose, once that ends.
+    Contested,
 }
 
 /// An event as it is stored.

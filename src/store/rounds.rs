@@ -7,7 +7,7 @@
 use std::future::Future;
 
 use super::{
-    AppendError, Commit, RecordedEvent, Verdict,
+    AppendError, Commit, Loss, RecordedEvent, Verdict,
     admission::{Admission, Facts, admit_first, one_statement},
 };
 use crate::domain::Position;
@@ -21,6 +21,8 @@ const MAX_FRUITLESS_ROUNDS: usize = 32;
 pub(super) enum InsertError {
     /// A version, a key, a claim or an id is in the way.
     Conflict,
+    /// What another program has stored and not committed is in the way, and may yet be undone.
+    Blocked,
     /// Something else.
     Failed(AppendError),
 }
@@ -76,31 +78,41 @@ pub(super) fn recorded(commits: &[&Commit], first: Position) -> Vec<RecordedEven
 /// Appends a batch as [`super::EventStore::append`] promises.
 pub(super) async fn append_in_rounds<C: AppendConnection>(
     connection: &mut C,
-    batch: &[Commit],
+    batch: &[&Commit],
 ) -> Result<Vec<Verdict>, AppendError> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; batch.len()];
     let mut fruitless = 0;
+    // Halved as long as something blocks, to find the commit that it blocks.
+    let mut most = batch.len();
     loop {
         let open: Vec<usize> = (0..batch.len())
             .filter(|index| verdicts[*index].is_none())
             .collect();
-        let commits: Vec<&Commit> = open.iter().map(|index| &batch[*index]).collect();
-        let size = one_statement(&commits);
+        let commits: Vec<&Commit> = open.iter().map(|index| batch[*index]).collect();
+        let size = one_statement(&commits).min(most);
         if size == 0 {
             return Ok(verdicts.into_iter().flatten().collect());
         }
         let outcome = if fruitless > MAX_FRUITLESS_ROUNDS {
-            Err(AppendError::Contended)
+            Err(AppendError::Contended.into())
         } else {
             round(connection, &commits, size).await
         };
         let judged = match outcome {
-            Ok(judged) => judged,
+            Ok(judged) => {
+                most = most.saturating_mul(2);
+                judged
+            }
+            Err(Unjudged::Blocked) if size > 1 => {
+                most = size / 2;
+                continue;
+            }
+            Err(Unjudged::Blocked) => contested(&commits),
             // An earlier round of this batch may have stored something.
-            Err(error) if verdicts.iter().flatten().any(is_committed) => {
+            Err(Unjudged::Failed(error)) if verdicts.iter().flatten().any(is_committed) => {
                 return Err(AppendError::OutcomeUnknown(error.into()));
             }
-            Err(error) => return Err(error),
+            Err(Unjudged::Failed(error)) => return Err(error),
         };
         let fruitful = judged.iter().any(Option::is_some);
         fruitless = if fruitful { 0 } else { fruitless + 1 };
@@ -114,16 +126,38 @@ const fn is_committed(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Committed { .. })
 }
 
+/// Why a round has no verdict.
+enum Unjudged {
+    Blocked,
+    Failed(AppendError),
+}
+
+impl From<AppendError> for Unjudged {
+    fn from(error: AppendError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The verdict on the first commit, which is blocked, and on those that follow it.
+fn contested(commits: &[&Commit]) -> Vec<Option<Verdict>> {
+    let blocked = commits.first().map(|commit| &commit.stream);
+    let verdict = |commit: &&Commit| {
+        (Some(&commit.stream) == blocked).then_some(Verdict::Lost(Loss::Contested))
+    };
+    commits.iter().map(verdict).collect()
+}
+
 /// One statement for the first `size` commits, and where it objects, the verdict on those that
 /// stood in the way and on all that was decided on top of them.
 async fn round<C: AppendConnection>(
     connection: &mut C,
     commits: &[&Commit],
     size: usize,
-) -> Result<Vec<Option<Verdict>>, AppendError> {
+) -> Result<Vec<Option<Verdict>>, Unjudged> {
     match connection.insert(&commits[..size]).await {
         Ok(first_position) => Ok(committed(&commits[..size], first_position)),
-        Err(InsertError::Failed(error)) => Err(error),
+        Err(InsertError::Failed(error)) => Err(error.into()),
+        Err(InsertError::Blocked) => Err(Unjudged::Blocked),
         Err(InsertError::Conflict) => {
             let facts = connection.facts(&commits[..size]).await?;
             let judged = admit_first(size, commits, facts).into_iter();

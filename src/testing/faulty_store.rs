@@ -20,9 +20,9 @@ use crate::{
         StreamId, Version,
     },
     store::{
-        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
-        StoredSnapshot, Verdict, models::ReadModels,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Numbering,
+        ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+        StateRows, StoredSnapshot, Verdict, models::ReadModels,
     },
 };
 use rows::FaultyRows;
@@ -269,6 +269,14 @@ impl EventStore for FaultyStore {
     async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError> {
         let inner = self.inner.append(batch);
         self.run(Operation::Append, inner).await
+    }
+
+    fn has_foreign_writers(&self) -> bool {
+        self.inner.has_foreign_writers()
+    }
+
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        self.inner.number().await
     }
 
     async fn events(

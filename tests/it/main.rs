@@ -7,8 +7,11 @@
 
 mod adoption;
 mod fire;
+mod foreign;
 mod http;
+mod import;
 mod layering;
+mod legacy_node;
 mod postgres;
 mod projections;
 mod rows;

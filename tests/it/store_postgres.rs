@@ -1,6 +1,7 @@
 //! The PostgreSQL store: the contract of all stores, and what only PostgreSQL can do to it.
 
 mod faults;
+mod foreign;
 mod history;
 mod plans;
 mod races;

@@ -170,7 +170,8 @@ impl<'a, A: Aggregate> Meeting<'a, A> {
                 self.kind.meter.conflicted(Conflict::Row);
                 Ok(())
             }
-            Fate::Lost(Loss::Version { .. } | Loss::Key(_)) | Fate::Failed(Failure::Contended) => {
+            Fate::Lost(Loss::Version { .. } | Loss::Key(_) | Loss::Contested)
+            | Fate::Failed(Failure::Contended) => {
                 self.kind.meter.conflicted(Conflict::Version);
                 Ok(())
             }

@@ -18,6 +18,8 @@ use crate::store::NotReady;
 /// The schema, built into the program.
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+const FUNCTIONS: &str = include_str!("../../../migrations/optional/postgres/record_event.sql");
+
 pub(super) const APPLIED: &str =
     "select version, checksum, success from _sqlx_migrations order by version";
 
@@ -71,6 +73,14 @@ pub(super) fn querying(serving: &PgConnectOptions) -> PgConnectOptions {
     ])
 }
 
+/// The options of the connection that appends, which waits for a lock no longer than this.
+pub(super) fn waiting(serving: &PgConnectOptions, wait: Duration) -> PgConnectOptions {
+    let wait = wait.as_millis().max(1);
+    serving
+        .clone()
+        .options([("lock_timeout", wait.to_string())])
+}
+
 pub(super) fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
     // The parser takes any scheme.
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
@@ -120,6 +130,19 @@ async fn connected(
     connecting
         .map_err(|late| OpenError::Unreachable(late.into()))?
         .map_err(|error| OpenError::Unreachable(error.into()))
+}
+
+/// Adds the optional functions; each statement replaces what is there.
+pub(super) async fn add_functions(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
+    let connecting = timeout(options.connect_timeout, parse(url)?.connect()).await;
+    let mut connection = connecting
+        .map_err(|late| OpenError::Unreachable(late.into()))?
+        .map_err(|error| OpenError::Unreachable(error.into()))?;
+    let added = sqlx::raw_sql(FUNCTIONS).execute(&mut connection).await;
+    // Closed whatever became of it.
+    let _ = timeout(options.connect_timeout, connection.close()).await;
+    added.map_err(|error| OpenError::Migration(error.into()))?;
+    Ok(())
 }
 
 /// Whether exactly this program's migrations are applied.

@@ -8,6 +8,8 @@ use sqlx::{
 use crate::store::{AppendError, Cause, NotReady, ReadError, rounds::InsertError};
 
 const UNIQUE_VIOLATION: &str = "23505";
+/// A lock was not had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 const UNDEFINED_TABLE: &str = "42P01";
 
 /// Why a store cannot be opened.
@@ -48,6 +50,8 @@ impl From<NotReady> for OpenError {
 pub(super) enum Failure {
     /// Undone: a version is another, or a unique index objects.
     Conflict,
+    /// Undone: what another transaction holds was waited for long enough.
+    Blocked,
     /// Undone, or never sent: the data can never be stored.
     Unstorable,
     /// Undone, and a retry may help.
@@ -76,6 +80,7 @@ impl Failure {
         }
         match class(database) {
             _ if database.code() == UNIQUE_VIOLATION => Self::Conflict,
+            _ if database.code() == LOCK_NOT_AVAILABLE => Self::Blocked,
             // Data exceptions, other integrity constraints, program limits.
             "22" | "23" | "54" => Self::Unstorable,
             _ => Self::RolledBack,
@@ -87,6 +92,7 @@ impl From<Error> for InsertError {
     fn from(error: Error) -> Self {
         match Failure::of(&error) {
             Failure::Conflict => Self::Conflict,
+            Failure::Blocked => Self::Blocked,
             Failure::Unstorable => Self::Failed(AppendError::Unstorable(error.into())),
             Failure::RolledBack => Self::Failed(AppendError::Unavailable(error.into())),
             Failure::Unknown => Self::Failed(AppendError::OutcomeUnknown(error.into())),

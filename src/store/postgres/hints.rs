@@ -72,9 +72,13 @@ impl Announcements {
 
     /// Tells of what was stored of a batch. It waits for nothing.
     pub(super) fn appended(self: &Arc<Self>, batch: &[Commit], verdicts: &[Verdict]) {
-        let Some(last) = last_stored(batch, verdicts) else {
-            return;
-        };
+        if let Some(last) = last_stored(batch, verdicts) {
+            self.numbered(last);
+        }
+    }
+
+    /// Tells that the log has grown up to this position. It waits for nothing.
+    pub(super) fn numbered(self: &Arc<Self>, last: Position) {
         self.hints.tell(last);
         self.last.fetch_max(last.get(), Ordering::SeqCst);
         if self.is_enabled() && !self.sending.swap(true, Ordering::SeqCst) {

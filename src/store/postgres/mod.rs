@@ -12,8 +12,10 @@
 
 mod api_keys;
 mod connect;
+mod contested;
 mod errors;
 mod facts;
+mod foreign;
 mod hints;
 mod insert;
 mod json_text;
@@ -22,8 +24,10 @@ mod models;
 mod reads;
 mod roles;
 mod rows;
+mod sight;
 mod snapshots;
 mod writer;
+mod writing;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -37,7 +41,7 @@ use self::{
 };
 use super::{
     AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady,
-    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    Numbering, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
     StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
@@ -69,6 +73,12 @@ pub struct PostgresOptions {
     pub notify: bool,
     /// Whether the server refuses every write.
     pub read_only: bool,
+    /// How long an append waits for an open transaction of a program that is not dormouse, which
+    /// has stored the same version; all other commits wait meanwhile. From then on, those of that
+    /// aggregate are tried by themselves.
+    pub contested_wait: Duration,
+    /// How many events of other programs are numbered in one transaction.
+    pub number_page: u32,
 }
 
 impl Default for PostgresOptions {
@@ -81,6 +91,8 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(10),
             notify: true,
             read_only: false,
+            contested_wait: Duration::from_millis(50),
+            number_page: 500,
         }
     }
 }
@@ -102,6 +114,7 @@ pub struct PostgresStore {
     announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
+    read_only: bool,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -136,9 +149,8 @@ impl PostgresStore {
             options.notify,
         ));
         let writer = Writer::new(
-            connect_options,
-            options.connect_timeout,
-            answer_timeout,
+            &connect_options,
+            &options,
             Arc::clone(&announcements),
             hook.clone(),
         );
@@ -150,6 +162,7 @@ impl PostgresStore {
             announcements,
             log_readers,
             models,
+            read_only: options.read_only,
         })
     }
 
@@ -170,6 +183,15 @@ impl PostgresStore {
     pub async fn grant(url: &str, options: &PostgresOptions, role: &str) -> Result<(), OpenError> {
         roles::grant(url, options, role).await
     }
+
+    /// Adds the functions of `migrations/optional/postgres` at a `postgres://` URL, or brings them
+    /// up to date.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn add_functions(url: &str, options: &PostgresOptions) -> Result<(), OpenError> {
+        connect::add_functions(url, options).await
+    }
 }
 
 #[async_trait]
@@ -178,13 +200,21 @@ impl EventStore for PostgresStore {
         self.writer.append(batch).await
     }
 
+    fn has_foreign_writers(&self) -> bool {
+        !self.read_only
+    }
+
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        self.writer.number().await
+    }
+
     async fn events(
         &self,
         stream: &StreamId,
         from: Version,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
-        self.readers.events(stream, from, limit).await
+        self.events_on_sight(stream, from, limit).await
     }
 
     async fn current_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
@@ -196,7 +226,7 @@ impl EventStore for PostgresStore {
         requests: Vec<RecoveryRequest>,
         page: u32,
     ) -> Result<Vec<Recovered>, ReadError> {
-        self.readers.recover(&requests, page).await
+        self.recover_on_sight(&requests, page).await
     }
 
     async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {

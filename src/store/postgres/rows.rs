@@ -59,16 +59,19 @@ pub(super) fn stream(row: &PgRow) -> Result<StreamId, ReadError> {
     })
 }
 
-/// An event from the columns that all reads of events have in common.
+/// A position, or zero for an event that another program has stored and nobody has numbered.
+fn position(row: &PgRow, index: usize) -> Result<Position, ReadError> {
+    let position: Option<i64> = column(row, index)?;
+    let position = u64::try_from(position.unwrap_or(0));
+    position
+        .map(Position::new)
+        .map_err(|_| corrupt("a negative position"))
+}
+
+/// An event from the columns that all reads of events have in common; see [`position`] for one
+/// that is not numbered.
 pub(super) fn event(row: &PgRow, stream: StreamId) -> Result<RecordedEvent, ReadError> {
     let id: EventId = parsed(row, 0, str::parse)?;
-    let position: Option<i64> = column(row, 5)?;
-    if position.is_none() {
-        return Err(corrupt(format!(
-            "event {id} of {stream} has no position: it was written by another program, and is \
-             not numbered yet"
-        )));
-    }
     let schema_version: i32 = column(row, 2)?;
     let causation_id: Option<&str> = column(row, 9)?;
     let created_by: Option<&str> = column(row, 7)?;
@@ -80,7 +83,7 @@ pub(super) fn event(row: &PgRow, stream: StreamId) -> Result<RecordedEvent, Read
             .map_err(|_| corrupt(format!("event {id} has a negative schema version")))?,
         data: json(row, 3)?,
         version: Version::new(number(row, 4)?),
-        position: Position::new(number(row, 5)?),
+        position: position(row, 5)?,
         occurred_at: column(row, 6)?,
         created_by: created_by
             .map(CreatedBy::parse)

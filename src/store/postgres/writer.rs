@@ -4,22 +4,26 @@
 //! off half way. Its connection is out of the slot while it works and comes back only when it
 //! is known to be sound: whatever else happens, the next append opens another.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, Error, Row as _,
+    ConnectOptions as _, Connection as _, Error,
     postgres::{PgConnectOptions, PgConnection},
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{errors::Failure, facts::facts, hints::Announcements, insert};
+use super::{
+    ANSWER_GRACE, PostgresOptions, connect,
+    contested::{Contested, Turn},
+    foreign::After,
+    hints::Announcements,
+    writing::{Openings, Writing},
+};
 use crate::{
-    domain::Position,
+    domain::StreamId,
     store::{
-        AppendError, Commit, Verdict,
-        admission::Facts,
-        models::{AppendHook, HookSlot, ModelTx},
-        rounds::{AppendConnection, InsertError, append_in_rounds, recorded},
+        AppendError, Commit, Loss, Numbering, RefusedEvent, Verdict, models::HookSlot,
+        rounds::append_in_rounds,
     },
 };
 
@@ -27,8 +31,10 @@ use crate::{
 /// acknowledged; the other values are the operator's to choose.
 const DURABLE: &str = "select set_config('synchronous_commit', 'on', false) \
                        where current_setting('synchronous_commit') = 'off'";
-/// The row is locked here as it is in the append itself.
-const LOCK: &str = "select position from log_head order by position desc limit 1 for update";
+
+/// Once something was in the way, the wait for it is so much shorter: the commit at fault is looked
+/// for by halving the batch.
+const TRIES_A_WAIT: u32 = 5;
 
 /// The writing side of a store. Clones share the connection.
 #[derive(Clone)]
@@ -41,29 +47,45 @@ pub(super) struct Writer {
     announcements: Arc<Announcements>,
     /// What is done in the transaction of each append.
     hook: HookSlot,
+    openings: Arc<Openings>,
+    /// Events of other programs that are numbered in one transaction.
+    number_page: u32,
 }
 
 enum Slot {
-    Open(Option<PgConnection>),
+    Open(Box<Idle>),
     Closed,
+}
+
+/// What lies in the slot between two appends.
+#[derive(Default)]
+struct Idle {
+    connection: Option<PgConnection>,
+    contested: Contested,
+    /// Where the next look for unnumbered events begins.
+    numbered_to: After,
 }
 
 impl Writer {
     pub(super) fn new(
-        options: PgConnectOptions,
-        connect_timeout: Duration,
-        answer_timeout: Duration,
+        options: &PgConnectOptions,
+        limits: &PostgresOptions,
         announcements: Arc<Announcements>,
         hook: HookSlot,
     ) -> Self {
-        let slot = Arc::new(Mutex::new(Slot::Open(None)));
+        let wait = limits.contested_wait;
+        // A statement on its own waits for a program that is not dormouse just so long.
+        let options = connect::waiting(options, wait);
+        let openings = Openings::new(limits.statement_timeout / 2, wait / TRIES_A_WAIT);
         Self {
-            slot,
+            slot: Arc::new(Mutex::new(Slot::Open(Box::default()))),
             options,
-            connect_timeout,
-            answer_timeout,
+            connect_timeout: limits.connect_timeout,
+            answer_timeout: limits.statement_timeout + ANSWER_GRACE,
             announcements,
             hook,
+            openings: Arc::new(openings),
+            number_page: limits.number_page.max(1),
         }
     }
 
@@ -81,28 +103,98 @@ impl Writer {
         let Slot::Open(idle) = &mut *slot else {
             return Err(AppendError::Unavailable(Error::PoolClosed.into()));
         };
-        let connection = match idle.take() {
-            Some(connection) => connection,
-            None => self
-                .connect()
-                .await
-                .map_err(|error| AppendError::Unavailable(error.into()))?,
-        };
-        let mut writing = Writing {
-            connection,
-            sound: true,
-            answer_timeout: self.answer_timeout,
-            hook: self.hook.get(),
-        };
-        let verdicts = append_in_rounds(&mut writing, batch).await;
+        let mut writing = self.writing(idle).await?;
+        let turns = idle.contested.turns(batch);
+        let verdicts = in_turn(&mut writing, batch, &turns).await;
+        if let Ok(verdicts) = &verdicts {
+            idle.contested.note(batch, &turns, verdicts);
+        }
         if writing.sound {
-            *idle = Some(writing.connection);
+            idle.connection = Some(writing.connection);
         }
         drop(slot);
         if let Ok(verdicts) = &verdicts {
             self.announcements.appended(batch, verdicts);
         }
         verdicts
+    }
+
+    /// Numbers the next page of what other programs have stored.
+    pub(super) async fn number(&self) -> Result<Numbering, AppendError> {
+        let writer = self.clone();
+        let number = tokio::spawn(async move { writer.number_now().await });
+        number
+            .await
+            .unwrap_or_else(|error| Err(AppendError::OutcomeUnknown(error.into())))
+    }
+
+    async fn number_now(&self) -> Result<Numbering, AppendError> {
+        let mut slot = self.slot.lock().await;
+        let Slot::Open(idle) = &mut *slot else {
+            return Err(AppendError::Unavailable(Error::PoolClosed.into()));
+        };
+        let mut writing = self.writing(idle).await?;
+        let after = std::mem::take(&mut idle.numbered_to);
+        let page = writing.number(&after, self.number_page).await;
+        if writing.sound {
+            idle.connection = Some(writing.connection);
+        }
+        let page = page?;
+        idle.numbered_to = page.next.unwrap_or_default();
+        drop(slot);
+        if let Some(last) = page.numbering.last {
+            self.announcements.numbered(last);
+        }
+        Ok(page.numbering)
+    }
+
+    /// Numbers what these streams have that is not numbered, and tells what cannot be.
+    pub(super) async fn number_streams(
+        &self,
+        streams: Vec<StreamId>,
+    ) -> Result<Vec<RefusedEvent>, AppendError> {
+        let writer = self.clone();
+        let number = tokio::spawn(async move { writer.number_streams_now(&streams).await });
+        let numbering = number
+            .await
+            .unwrap_or_else(|error| Err(AppendError::OutcomeUnknown(error.into())))?;
+        if let Some(last) = numbering.last {
+            self.announcements.numbered(last);
+        }
+        Ok(numbering.refused)
+    }
+
+    async fn number_streams_now(&self, streams: &[StreamId]) -> Result<Numbering, AppendError> {
+        let mut slot = self.slot.lock().await;
+        let Slot::Open(idle) = &mut *slot else {
+            return Err(AppendError::Unavailable(Error::PoolClosed.into()));
+        };
+        let mut writing = self.writing(idle).await?;
+        let streams: Vec<&StreamId> = streams.iter().collect();
+        let numbering = writing.number_on_sight(&streams).await;
+        if writing.sound {
+            idle.connection = Some(writing.connection);
+        }
+        numbering
+    }
+
+    /// Takes the connection, or opens one.
+    async fn writing(&self, idle: &mut Idle) -> Result<Writing, AppendError> {
+        let connection = match idle.connection.take() {
+            Some(connection) => connection,
+            None => self
+                .connect()
+                .await
+                .map_err(|error| AppendError::Unavailable(error.into()))?,
+        };
+        Ok(Writing {
+            connection,
+            sound: true,
+            careful: false,
+            answer_timeout: self.answer_timeout,
+            hook: self.hook.get(),
+            openings: Arc::clone(&self.openings),
+        })
     }
 
     async fn connect(&self) -> Result<PgConnection, Error> {
@@ -117,152 +209,46 @@ impl Writer {
 
     pub(super) async fn close(&self) {
         let slot = std::mem::replace(&mut *self.slot.lock().await, Slot::Closed);
-        if let Slot::Open(Some(connection)) = slot {
+        if let Slot::Open(idle) = slot
+            && let Some(connection) = idle.connection
+        {
             // Only politeness towards the server is lost where this fails or takes long.
             let _ = timeout(self.connect_timeout, connection.close()).await;
         }
     }
 }
 
-/// The connection while it appends.
-struct Writing {
-    connection: PgConnection,
-    /// Whether it may append again.
-    sound: bool,
-    answer_timeout: Duration,
-    hook: Option<Arc<dyn AppendHook>>,
-}
-
-impl AppendConnection for Writing {
-    async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
-        let limit = self.answer_timeout;
-        if let Some(hook) = self.hook.clone() {
-            return self.insert_with(&*hook, commits).await;
+/// Appends those whose turn it is; those of contested streams by themselves, after all others.
+async fn in_turn(
+    writing: &mut Writing,
+    batch: &[Commit],
+    turns: &[Turn],
+) -> Result<Vec<Verdict>, AppendError> {
+    let mut verdicts: Vec<Option<Verdict>> = turns
+        .iter()
+        .map(|turn| (*turn == Turn::NotYet).then_some(Verdict::Lost(Loss::Contested)))
+        .collect();
+    let mut stored = false;
+    for wanted in [Turn::Now, Turn::Alone] {
+        let places: Vec<usize> = (0..batch.len())
+            .filter(|place| turns[*place] == wanted)
+            .collect();
+        if places.is_empty() {
+            continue;
         }
-        let inserted = if insert::needs_the_lock_first(commits) {
-            in_time(limit, insert_locked(&mut self.connection, commits)).await
-        } else {
-            in_time(limit, insert_now(&mut self.connection, commits)).await
+        writing.careful |= wanted == Turn::Alone;
+        let commits: Vec<&Commit> = places.iter().map(|place| &batch[*place]).collect();
+        let told = match append_in_rounds(writing, &commits).await {
+            Ok(told) => told,
+            Err(error) if stored => return Err(AppendError::OutcomeUnknown(error.into())),
+            Err(error) => return Err(error),
         };
-        inserted.map_err(|error| {
-            // A refused batch leaves the connection as it was. After anything else a fresh one
-            // is worth its price: it knows no stale plan and no lost primary.
-            self.sound = matches!(Failure::of(&error), Failure::Conflict | Failure::Unstorable);
-            InsertError::from(error)
-        })
-    }
-
-    async fn facts(&mut self, commits: &[&Commit]) -> Result<Facts, AppendError> {
-        let found = timeout(self.answer_timeout, facts(&mut self.connection, commits)).await;
-        let found = found.unwrap_or_else(|late| Err(AppendError::Unavailable(late.into())));
-        self.sound = found.is_ok();
-        found
-    }
-}
-
-impl Writing {
-    /// As `insert`, with the hook's work in the same transaction.
-    async fn insert_with(
-        &mut self,
-        hook: &dyn AppendHook,
-        commits: &[&Commit],
-    ) -> Result<Position, InsertError> {
-        let inserting = insert_hooked(&mut self.connection, hook, commits);
-        let inserted = timeout(self.answer_timeout, inserting).await;
-        match inserted {
-            Ok(Ok(position)) => Ok(position),
-            Ok(Err(Hooked::Undone(error))) => Err(error),
-            Ok(Err(Hooked::Broken(error))) => {
-                self.sound = false;
-                Err(error.into())
-            }
-            Err(late) => {
-                self.sound = false;
-                Err(Error::Io(late.into()).into())
-            }
+        stored |= told
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Committed { .. }));
+        for (place, verdict) in places.into_iter().zip(told) {
+            verdicts[place] = Some(verdict);
         }
     }
-}
-
-/// A statement without an answer in time is one whose connection broke.
-async fn in_time<T>(
-    limit: Duration,
-    statement: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    timeout(limit, statement)
-        .await
-        .unwrap_or_else(|late| Err(Error::Io(late.into())))
-}
-
-/// The position of the first event, or `RowNotFound` where a stream is at another version.
-async fn insert_now(connection: &mut PgConnection, commits: &[&Commit]) -> Result<Position, Error> {
-    let row = insert::statement(commits).fetch_one(connection).await?;
-    let head: i64 = row.try_get(0)?;
-    let head = u64::try_from(head).map_err(|error| Error::Decode(error.into()))?;
-    let first = head + 1 - insert::event_count(commits);
-    Ok(Position::new(first))
-}
-
-/// As [`insert_now`], behind the lock of all writers.
-///
-/// A statement sees the log as it was before it waited for the head's row. Where the stream
-/// gets an event that is enough, for the unique index sees what came since. A commit without
-/// events has no such guard, so its statement begins when no other writer can be at work.
-async fn insert_locked(
-    connection: &mut PgConnection,
-    commits: &[&Commit],
-) -> Result<Position, Error> {
-    sqlx::query("begin").execute(&mut *connection).await?;
-    let inserted = async {
-        sqlx::query(LOCK).execute(&mut *connection).await?;
-        let position = insert_now(&mut *connection, commits).await?;
-        sqlx::query("commit").execute(&mut *connection).await?;
-        Ok(position)
-    };
-    let inserted = inserted.await;
-    if inserted.is_err() {
-        // Where this fails too, the connection is broken, and what was begun ends with it.
-        sqlx::query("rollback").execute(&mut *connection).await?;
-    }
-    inserted
-}
-
-/// How an append with a hook failed.
-enum Hooked {
-    /// It is undone, and the connection is as it was.
-    Undone(InsertError),
-    /// The connection is of no more use.
-    Broken(Error),
-}
-
-/// As [`insert_locked`], and what the hook does commits with it.
-async fn insert_hooked(
-    connection: &mut PgConnection,
-    hook: &dyn AppendHook,
-    commits: &[&Commit],
-) -> Result<Position, Hooked> {
-    let begun = async {
-        sqlx::query("begin").execute(&mut *connection).await?;
-        sqlx::query(LOCK).execute(&mut *connection).await
-    };
-    begun.await.map_err(Hooked::Broken)?;
-    let position = insert_now(&mut *connection, commits).await;
-    let undone = match position {
-        Ok(position) => {
-            let events = recorded(commits, position);
-            let tx = ModelTx::Postgres(&mut *connection);
-            match hook.appended(&events, tx).await {
-                Ok(()) => {
-                    let committed = sqlx::query("commit").execute(&mut *connection).await;
-                    return committed.map(|_| position).map_err(Hooked::Broken);
-                }
-                Err(error) => error.into(),
-            }
-        }
-        Err(error) => InsertError::from(error),
-    };
-    // Where this fails, the connection is broken, and what was begun ends with it.
-    let rolled_back = sqlx::query("rollback").execute(&mut *connection).await;
-    rolled_back.map_err(Hooked::Broken)?;
-    Err(Hooked::Undone(undone))
+    Ok(verdicts.into_iter().flatten().collect())
 }

@@ -30,7 +30,8 @@ pub(super) async fn append(
     let mut writer = shared.writer.lock().await;
     let mut connection = writer.take().await.map_err(append_error)?;
     connection.hook = shared.hook.get();
-    let verdicts = append_in_rounds(&mut connection, &batch).await;
+    let commits: Vec<&Commit> = batch.iter().collect();
+    let verdicts = append_in_rounds(&mut connection, &commits).await;
     writer.put_back(connection);
     drop(writer);
     if let Ok(verdicts) = &verdicts {

@@ -119,7 +119,7 @@ mod tests {
     fn at_the_commit(code: i32) -> AppendError {
         match commit_error(Error::Database(Box::new(Answer(code)))) {
             InsertError::Failed(error) => error,
-            InsertError::Conflict => panic!("{code} is no conflict"),
+            InsertError::Conflict | InsertError::Blocked => panic!("{code} is no conflict"),
         }
     }
 

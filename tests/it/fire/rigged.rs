@@ -9,9 +9,9 @@ use dormouse::{
         StreamId, Version,
     },
     store::{
-        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
-        Verdict, memory::MemoryStore,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Numbering,
+        ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+        StoredSnapshot, Verdict, memory::MemoryStore,
     },
 };
 use futures_util::future::BoxFuture;
@@ -47,6 +47,14 @@ impl fmt::Debug for Rigged {
 impl EventStore for Rigged {
     async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError> {
         (self.append)(self.inner.clone(), batch).await
+    }
+
+    fn has_foreign_writers(&self) -> bool {
+        self.inner.has_foreign_writers()
+    }
+
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        self.inner.number().await
     }
 
     async fn events(

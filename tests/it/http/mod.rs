@@ -6,6 +6,7 @@ mod bodies;
 mod combinations;
 mod commands;
 mod database;
+mod edge;
 mod embed;
 mod faults;
 mod headers;

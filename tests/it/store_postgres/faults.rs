@@ -31,7 +31,12 @@ async fn an_append_whose_first_try_still_runs_is_stored_once() {
     let mut blocker = database.connection().await;
     let mut watcher = database.connection().await;
     let proxy = Proxy::before(&database.url).await;
-    let store = PostgresStore::connect(&proxy.url, options()).await.unwrap();
+    // The first try is to wait until the end, not to be tried in another way.
+    let patient = PostgresOptions {
+        contested_wait: Duration::from_secs(4),
+        ..options()
+    };
+    let store = PostgresStore::connect(&proxy.url, patient).await.unwrap();
     let store = Arc::new(store);
     store.save(commit("a", 0, 1)).await.unwrap();
     let mut keyed = commit("b", 0, 1);

@@ -14,6 +14,19 @@ with slot as (
             order by version desc limit 1
         ), 0)
       )
+      -- What is not numbered yet has to be, before what follows it is. The first look, which is
+      -- all there is as a rule, is one for the whole batch.
+      and (
+        not exists (select from domain_events where position is null)
+        or not exists (
+            select from unnest($1::text[], $2::text[]) as head (aggregate_type, aggregate_id)
+            where exists (
+                select from domain_events
+                where position is null and aggregate_type = head.aggregate_type
+                  and aggregate_id = head.aggregate_id
+            )
+        )
+      )
     returning position
 ), stored as (
     insert into domain_events (

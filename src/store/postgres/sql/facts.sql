@@ -13,7 +13,7 @@ union all
 select 'event', event.ordinal, found.position, null, null, null, null, null, null
 from unnest($3::text[]) with ordinality as event (id, ordinal)
 cross join lateral (
-    select position from domain_events where id = event.id limit 1
+    select position from domain_events where id = event.id and position is not null limit 1
 ) as found
 union all
 select 'claim', wanted.ordinal, null, found.aggregate_id, null, null, null, null, null
