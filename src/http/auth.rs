@@ -15,6 +15,7 @@ use actix_web::{
 
 use super::{
     client::Caller,
+    edge::admit_key,
     problem::{Code, Problem},
 };
 use crate::{
@@ -248,10 +249,10 @@ pub(super) async fn admit(
     match guard.check(need, &request).await {
         Ok(principal) => {
             if let Some(principal) = principal {
-                let mut extensions = request.extensions_mut();
-                // From here on it is counted by who it is, and not by where it comes from.
-                extensions.insert(Caller::Key(principal.subject().to_owned()));
-                extensions.insert(principal);
+                if let Err(problem) = admit_key(&request, principal.subject()) {
+                    return Ok(request.into_response(problem.error_response()));
+                }
+                request.extensions_mut().insert(principal);
             }
             next.call(request).await
         }
