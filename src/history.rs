@@ -46,7 +46,7 @@ pub(crate) fn run(command: HistoryCommand, settings: &Settings) -> ExitCode {
 }
 
 /// Tells whoever typed the command, in words and not as a line of a log.
-fn failed(error: &dyn std::error::Error, code: u8) -> ExitCode {
+pub(crate) fn failed(error: &dyn std::error::Error, code: u8) -> ExitCode {
     eprintln!("error: {}", error_chain(error));
     ExitCode::from(code)
 }

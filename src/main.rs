@@ -1,7 +1,9 @@
 //! The command line of dormouse: what can be asked for, and what the exit codes mean.
 
 mod adopt;
+mod config;
 mod history;
+mod keys;
 mod logging;
 mod migrate;
 #[cfg(feature = "otlp")]
@@ -17,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use dormouse::{
-    cli::{AdoptionCommand, HistoryCommand},
+    cli::{AdoptionCommand, HistoryCommand, KeysCommand},
     settings::Settings,
 };
 use replay::ReplayArguments;
@@ -40,7 +42,10 @@ Examples:
 const EXAMPLES: &str = "\
 Examples:
   dormouse serve
-  dormouse serve --config /etc/dormouse/config.toml --bind 0.0.0.0:80
+  dormouse serve --config /etc/dormouse/config.toml
+  DORMOUSE__AUTH__MODE=token dormouse serve --bind 0.0.0.0:80
+  dormouse config
+  dormouse keys create --name billing --rights 'read:User' --expires 90d
   dormouse events tail --type User
   dormouse aggregate diff User u1
   dormouse replay --type User
@@ -86,6 +91,9 @@ enum Command {
         /// (PostgreSQL; docs/foreign-writers.md).
         #[arg(long)]
         with_functions: bool,
+        /// Let this role of PostgreSQL's serve the log and no more, as docs/security.md says.
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
     },
     /// Fold the aggregates of a type again from their events, and write their snapshots anew.
     ///
@@ -99,6 +107,16 @@ enum Command {
     History(HistoryCommand),
     #[command(flatten)]
     Adoption(AdoptionCommand),
+    /// Print the settings in force, and where each was written; secrets are hidden.
+    #[command(after_help = EXIT_CODES)]
+    Config {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// API keys of programs that call the server.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print what makes a shell complete these commands and their options.
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -116,17 +134,20 @@ struct Source {
 
 impl Source {
     fn load(&self) -> Result<Settings, ExitCode> {
-        // A value that is not Unicode becomes one that its key refuses.
-        let env = std::env::vars_os().filter_map(|(name, value)| {
-            Some((
-                name.into_string().ok()?,
-                value.to_string_lossy().into_owned(),
-            ))
-        });
-        let settings = Settings::load(self.config.as_deref(), env).map_err(refuse)?;
+        let settings = Settings::load(self.config.as_deref(), env()).map_err(refuse)?;
         logging::init(&settings.log, &settings.otlp).map_err(refuse)?;
         Ok(settings)
     }
+}
+
+/// A value that is not Unicode becomes one that its key refuses.
+fn env() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        Some((
+            name.into_string().ok()?,
+            value.to_string_lossy().into_owned(),
+        ))
+    })
 }
 
 fn main() -> ExitCode {
@@ -143,12 +164,21 @@ fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {
             settings.http.bind = bind.unwrap_or(settings.http.bind);
             Ok(serve::run(&settings))
         }
-        Command::Migrate { with_functions } => {
-            Ok(migrate::run(&line.source.load()?, with_functions))
-        }
+        Command::Migrate {
+            with_functions,
+            role,
+        } => Ok(migrate::run(
+            &line.source.load()?,
+            role.as_deref(),
+            with_functions,
+        )),
         Command::Replay(arguments) => Ok(replay::run(&arguments, line.source.load()?)),
         Command::History(command) => Ok(history::run(command, &line.source.load()?)),
         Command::Adoption(command) => Ok(adopt::run(command, &line.source.load()?)),
+        Command::Config { json } => {
+            config::run(line.source.config.as_deref(), env(), json).map_err(refuse)
+        }
+        Command::Keys(command) => Ok(keys::run(command, &line.source.load()?)),
         Command::Completions { shell } => {
             let mut command = CommandLine::command();
             clap_complete::generate(shell, &mut command, "dormouse", &mut std::io::stdout());

@@ -1,4 +1,4 @@
-//! `dormouse migrate`: brings the schema of the store up to date.
+//! `dormouse migrate`: brings the schema of the store up to date, and lets a role serve it.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use dormouse::{domain::error_chain, settings::Settings, store};
 use tracing::{error, info};
 
 /// Runs the command to its end.
-pub(crate) fn run(settings: &Settings, with_functions: bool) -> ExitCode {
+pub(crate) fn run(settings: &Settings, role: Option<&str>, with_functions: bool) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -19,11 +19,14 @@ pub(crate) fn run(settings: &Settings, with_functions: bool) -> ExitCode {
         if with_functions {
             store::add_functions(&settings.store).await?;
         }
+        if let Some(role) = role {
+            store::grant(&settings.store, role).await?;
+        }
         Ok::<_, store::OpenError>(())
     };
     match runtime.block_on(migrated) {
         Ok(()) => {
-            info!(store = %settings.store.url, "the schema is up to date");
+            info!(store = %settings.store.url, role, "the schema is up to date");
             ExitCode::SUCCESS
         }
         Err(error) => {

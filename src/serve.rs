@@ -9,15 +9,16 @@ use actix_web::{
     web::{self, Data},
 };
 use dormouse::{
-    domain::error_chain,
+    auth::Authenticator,
+    domain::{SystemClock, error_chain},
     http::{
-        self, BodyLimit, Collectors, Edge, EdgeMeters, EventStreams, Listener, Listening,
+        self, BodyLimit, Collectors, Edge, EdgeMeters, EventStreams, Guard, Listener, Listening,
         ReadModels, RequestLimits, Tls, TraceLimit,
     },
-    iam::{self, PasswordHasher, PasswordSettings, UserDirectory, UserSearch},
+    iam::{self, PasswordHasher, PasswordSettings, PasswordSignIn, UserDirectory, UserSearch},
     projection::{Projections, Subscriptions},
     runtime::Runtime,
-    settings::{IamSettings, Kept, Settings, StoreKind, Writers},
+    settings::{AuthMode, IamSettings, Kept, Settings, StoreKind, Writers},
     store,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,6 +41,7 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
 }
 
 async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    check_openness(settings)?;
     let asked_to_end = asked_to_end()?;
     let store = store::open_patiently(&settings.store).await?;
     let hasher = PasswordHasher::new(password_settings(&settings.iam))?;
@@ -48,7 +50,8 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let (projections, models) = projections(settings, &store)?;
     let subscriptions = Subscriptions::new(Arc::clone(&store), settings.streams.clone());
     let streams = EventStreams::new(Arc::clone(&store), subscriptions, settings.streams.clone());
-    let servers = bind(settings, &runtime, models, &streams)?;
+    let guard = guard(settings, &store, &runtime, hasher).await?;
+    let servers = bind(settings, &runtime, models, &streams, guard)?;
     let mut handles = vec![servers.public.handle()];
     let running = actix_web::rt::spawn(servers.public);
     if let Some(admin) = servers.admin {
@@ -64,6 +67,56 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     end(&runtime, &projections, &handles, &*store).await;
     running.await??;
     Ok(())
+}
+
+/// Where nobody is asked who he is, nobody else may reach the port, unless that is meant.
+fn check_openness(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    if settings.auth.mode == AuthMode::Token {
+        return Ok(());
+    }
+    let binds = [Some(settings.http.bind), settings.http.admin_bind];
+    let reached = binds
+        .into_iter()
+        .flatten()
+        .find(|bind| !bind.ip().is_loopback());
+    if let Some(bind) = reached {
+        if !settings.http.allow_open {
+            return Err(format!(
+                "auth.mode is \"none\", so everybody who reaches {bind} could do everything: set \
+                 auth.mode = \"token\", bind to 127.0.0.1, or set http.allow_open = true"
+            )
+            .into());
+        }
+        warn!(%bind, "auth.mode is \"none\" and http.allow_open is true: everybody who reaches the port may do everything");
+        return Ok(());
+    }
+    info!("auth.mode is \"none\": everybody on this machine may do everything");
+    Ok(())
+}
+
+/// Who is let in; nothing where everybody is.
+async fn guard(
+    settings: &Settings,
+    store: &Arc<dyn store::EventStore>,
+    runtime: &Runtime,
+    hasher: PasswordHasher,
+) -> Result<Option<Guard>, Box<dyn std::error::Error>> {
+    if settings.auth.mode == AuthMode::None {
+        return Ok(None);
+    }
+    let authenticator =
+        Authenticator::start(&settings.auth, store.api_keys(), Arc::new(SystemClock)).await?;
+    let login = authenticator.can_issue();
+    let mut guard = Guard::new(authenticator);
+    if login {
+        let sign_in = PasswordSignIn::new(Arc::clone(store), runtime, hasher).await?;
+        guard = guard.with_sign_in(Arc::new(sign_in));
+    }
+    info!(
+        jwt = settings.auth.jwt_keys.is_some(),
+        login, "auth.mode is \"token\": a request needs a token with the right to it"
+    );
+    Ok(Some(guard))
 }
 
 /// Starts the read models that the settings ask for. Those of the reference domain have tables, so
@@ -108,12 +161,17 @@ struct Served {
     body_limit: Data<BodyLimit>,
     limits: Data<RequestLimits>,
     trace_limit: Data<TraceLimit>,
+    /// Who is let in; without it everybody is.
+    guard: Option<Data<Guard>>,
     routes: fn(&mut web::ServiceConfig),
 }
 
 impl Served {
     /// Called in each worker.
     fn configure(&self, config: &mut web::ServiceConfig) {
+        if let Some(guard) = &self.guard {
+            config.app_data(guard.clone());
+        }
         config
             .app_data(self.runtime.clone())
             .app_data(self.models.clone())
@@ -132,6 +190,7 @@ fn bind(
     runtime: &Runtime,
     models: ReadModels,
     streams: &EventStreams,
+    guard: Option<Guard>,
 ) -> Result<Servers, Box<dyn std::error::Error>> {
     let meters = Arc::new(EdgeMeters::default());
     let tls = Tls::load(&settings.tls)?;
@@ -151,6 +210,7 @@ fn bind(
         body_limit: Data::new(BodyLimit(settings.http.body_limit)),
         limits: Data::new(RequestLimits::of(&settings.http)),
         trace_limit: Data::new(TraceLimit(settings.http.trace_limit)),
+        guard: guard.map(Data::new),
         routes: http::configure,
     };
     let listener =

@@ -2,6 +2,8 @@
 --
 --   wrk -t1 -c64 -d15s --latency -s benches/http/role-updates.lua http://127.0.0.1:8080
 --
+-- Where the server asks for one, DORMOUSE_TOKEN holds the token.
+--
 -- Roles need no password hash, so this measures the way of a command and not argon2. It prints how
 -- many answers were not 200 or 201: any such is a failed run.
 
@@ -12,6 +14,9 @@ local run = os.time()
 
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
+
+local token = os.getenv("DORMOUSE_TOKEN")
+if token then wrk.headers["Authorization"] = "Bearer " .. token end
 
 function request()
   local role = sent % roles

@@ -2,6 +2,7 @@
 
 use crate::{
     adoption::{self, AdoptionError},
+    auth::{CreateKeyError, InvalidRight},
     domain::{AggregateId, Position, Version},
     projection::{self, RebuildError, SubscriptionError},
     runtime::{StartError, StateError},
@@ -106,6 +107,18 @@ pub enum CliError {
         /// Unique values of other aggregates.
         claims: u64,
     },
+    /// There is no such key that could be revoked.
+    #[error("there is no key {0} that is not revoked")]
+    NoSuchKey(String),
+    /// A key that may do nothing is of no use.
+    #[error("--rights names no right")]
+    NoRights,
+    /// What is to be granted is no right.
+    #[error(transparent)]
+    Right(#[from] InvalidRight),
+    /// A key was not made.
+    #[error(transparent)]
+    CreateKey(#[from] CreateKeyError),
     /// Stdout cannot be written.
     #[error("the input cannot be read, or the output written")]
     Output(#[from] std::io::Error),
@@ -115,7 +128,7 @@ impl CliError {
     /// Whether what was asked for is not there, though all went well.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
+        matches!(self, Self::NotFound { .. } | Self::NoSuchKey(_))
     }
 
     /// Whether the input was refused, and nothing was done.

@@ -17,6 +17,7 @@ mod events;
 mod export;
 mod filter;
 mod import;
+mod keys;
 mod output;
 mod portable;
 mod projections;
@@ -29,6 +30,7 @@ pub use adoption::{
     AdoptArguments, AdoptionCommand, Ended as AdoptionEnded, RepairArguments, VerifyArguments,
 };
 pub use error::CliError;
+pub use keys::KeysCommand;
 
 use crate::{
     runtime::{Runtime, RuntimeBuilder},

@@ -49,7 +49,7 @@ pub(super) async fn on_aggregate(
     let runtime = runtime(&request)?;
     checked_route(&request, &runtime)?;
     let id = aggregate_id(&request)?;
-    let options = command_options(request.headers())?;
+    let options = command_options(&request)?;
     execute(&request, payload, &runtime, id, options).await
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn on_new_aggregate(
 ) -> Result<HttpResponse, Problem> {
     let runtime = runtime(&request)?;
     checked_route(&request, &runtime)?;
-    let options = command_options(request.headers())?;
+    let options = command_options(&request)?;
     let id: Ulid = runtime.new_aggregate_id(
         segment(&request, "type"),
         segment(&request, "command"),

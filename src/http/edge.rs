@@ -89,7 +89,6 @@ impl Edge {
 
 /// Counts a request for the subject of a key or token, once that is verified, instead of for an
 /// address: what is counted later, such as streams, is counted for the same.
-#[expect(dead_code, reason = "what verifies keys and tokens calls it")]
 pub(super) fn admit_key(request: &ServiceRequest, subject: &str) -> Result<(), Problem> {
     let caller = Caller::Key(subject.to_owned());
     request.extensions_mut().insert(caller.clone());

@@ -19,9 +19,12 @@
 //! # }
 //! ```
 //!
+//! With a [`Guard`] in its data an app lets nobody in who has not the right to what it asks for.
+//!
 //! Invariants: every error is a problem of the catalogue, made in one place; no answer shows a
 //! secret, SQL, a path or a stack trace; nothing in a request can make a 5xx.
 
+mod auth;
 mod client;
 mod commands;
 mod cors;
@@ -34,6 +37,7 @@ mod headers;
 mod health;
 mod history;
 mod limits;
+mod login;
 mod problem;
 mod read_models;
 mod reads;
@@ -47,6 +51,7 @@ mod trace_context;
 
 use actix_web::{HttpRequest, web::Data};
 
+pub use auth::Guard;
 pub use commands::not_found;
 pub use edge::{Edge, keep_bounds};
 pub use ending::close_when_ending;

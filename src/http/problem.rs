@@ -6,7 +6,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER},
+        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde_json::{Map, Value, json};
@@ -21,6 +21,8 @@ pub enum Code {
     InvalidJson,
     InvalidCommand,
     InvalidRequest,
+    Unauthenticated,
+    Forbidden,
     UnknownAggregateType,
     UnknownCommand,
     AggregateNotFound,
@@ -49,6 +51,8 @@ impl Code {
             Self::InvalidJson => ("invalid-json", 400, "The body is not JSON"),
             Self::InvalidCommand => ("invalid-command", 400, "The command is malformed"),
             Self::InvalidRequest => ("invalid-request", 400, "The request is malformed"),
+            Self::Unauthenticated => ("unauthenticated", 401, "It is not known who asks"),
+            Self::Forbidden => ("forbidden", 403, "The right to this is lacking"),
             Self::UnknownAggregateType => (
                 "unknown-aggregate-type",
                 404,
@@ -127,6 +131,8 @@ pub struct Problem {
     detail: String,
     members: Map<String, Value>,
     allow: Option<&'static str>,
+    /// What the header `WWW-Authenticate` says (RFC 6750, section 3).
+    authenticate: Option<String>,
     retry_after: u64,
 }
 
@@ -138,6 +144,7 @@ impl Problem {
             detail: detail.into(),
             members: Map::new(),
             allow: None,
+            authenticate: None,
             retry_after: RETRY_AFTER_SECONDS,
         }
     }
@@ -162,6 +169,35 @@ impl Problem {
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let mut problem = Self::new(Code::MethodNotAllowed, format!("allowed here: {allow}"));
         problem.allow = Some(allow);
+        problem
+    }
+
+    /// It is not known who asks; a token was sent and is not valid, or none was.
+    #[must_use]
+    pub fn unauthenticated(detail: impl Into<String>, sent: bool) -> Self {
+        let mut problem = Self::new(Code::Unauthenticated, detail);
+        let invalid = if sent {
+            ", error=\"invalid_token\""
+        } else {
+            ""
+        };
+        problem.authenticate = Some(format!("Bearer realm=\"dormouse\"{invalid}"));
+        problem
+    }
+
+    /// It is known who asks, and it lacks a right.
+    #[must_use]
+    pub fn forbidden(right: &str) -> Self {
+        let detail = format!("the right `{right}` is lacking");
+        let mut problem = Self::new(Code::Forbidden, detail).with("right", right);
+        // What the path named may hold what must not stand in a quoted string of a header.
+        let scope: String = right
+            .chars()
+            .filter(|sign| sign.is_ascii_graphic() && !"\"\\".contains(*sign))
+            .collect();
+        problem.authenticate = Some(format!(
+            "Bearer realm=\"dormouse\", error=\"insufficient_scope\", scope=\"{scope}\""
+        ));
         problem
     }
 
@@ -194,6 +230,9 @@ impl ResponseError for Problem {
         response.insert_header((CACHE_CONTROL, "no-store"));
         if self.code.passes() {
             response.insert_header((RETRY_AFTER, self.retry_after.to_string()));
+        }
+        if let Some(authenticate) = &self.authenticate {
+            response.insert_header((WWW_AUTHENTICATE, authenticate.as_str()));
         }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));

@@ -12,6 +12,7 @@ use actix_web::{
 use futures_util::StreamExt as _;
 
 use super::{
+    auth::{created_by, is_guarded},
     edge::Edge,
     limits::{RequestLimits, is_deeper_than},
     problem::{Code, Problem},
@@ -81,13 +82,19 @@ fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
 }
 
 /// What the headers say beside the command.
-pub(super) fn command_options(headers: &HeaderMap) -> Result<CommandOptions, Problem> {
+pub(super) fn command_options(request: &HttpRequest) -> Result<CommandOptions, Problem> {
+    let headers = request.headers();
+    let created_by = if is_guarded(request) {
+        created_by(request)
+    } else {
+        parsed(headers, "X-Created-By")?
+    };
     Ok(CommandOptions {
         key: key(headers)?,
         expected: expected(headers)?,
         correlation_id: parsed(headers, "X-Correlation-Id")?,
         causation_id: parsed(headers, "X-Causation-Id")?,
-        created_by: parsed(headers, "X-Created-By")?,
+        created_by,
         // Who calls over the network does not say when something happened: it happens now.
         occurred_at: None,
         timeout: timeout(headers)?,

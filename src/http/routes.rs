@@ -1,16 +1,20 @@
 //! The one list of all routes. The app is made from it and so is `/openapi.json`: a route cannot
-//! be served without being documented, nor the other way round.
+//! be served without being documented, nor the other way round, nor without saying who may ask it.
 
 use actix_web::{
-    Resource, Route, guard,
+    Route,
+    dev::{HttpServiceFactory, ServiceRequest},
+    guard,
     http::Method,
+    middleware::{Next, from_fn},
     web::{self, ServiceConfig},
 };
 
 use super::{
+    auth::{Need, admit},
     commands,
     face::{self, log_operations, operation::Operation, operations},
-    health, history, not_found, read_models, reads, streams,
+    health, history, login, not_found, read_models, reads, streams,
 };
 
 /// How a route is asked.
@@ -27,18 +31,21 @@ pub(super) struct Endpoint {
     pub(super) verb: Verb,
     /// Its path with `{names}`, as in OpenAPI.
     pub(super) path: &'static str,
+    /// What it needs of who asks.
+    pub(super) need: Need,
     /// Its handler; a method is added here.
     route: fn() -> Route,
     /// Its documentation.
     pub(super) operation: fn() -> Operation,
 }
 
-/// A line of the list: `GET "/path" => handler, documentation`.
+/// A line of the list: `Verb Need "/path" => handler, documentation`.
 macro_rules! endpoints {
-    ($($verb:ident $path:literal => $handler:path, $operation:path;)*) => {
+    ($($verb:ident $need:ident $path:literal => $handler:path, $operation:path;)*) => {
         &[$(Endpoint {
             verb: Verb::$verb,
             path: $path,
+            need: Need::$need,
             route: || web::to($handler),
             operation: $operation,
         }),*]
@@ -47,24 +54,25 @@ macro_rules! endpoints {
 
 /// Every route, in the order in which they are tried: what is asked for most comes first.
 pub(super) const ENDPOINTS: &[Endpoint] = endpoints! {
-    Post "/v1/aggregates/{type}/{id}/commands/{command}" => commands::on_aggregate, operations::command;
-    Post "/v1/aggregates/{type}/commands/{command}" => commands::on_new_aggregate, operations::new_aggregate;
-    Get "/v1/aggregates/{type}/{id}/events" => reads::events, operations::history;
-    Get "/v1/aggregates/{type}/{id}" => reads::state, operations::state;
-    Get "/v1/aggregates/{type}" => history::aggregates, operations::aggregates;
-    Get "/v1/events/stream" => streams::stream, log_operations::stream;
-    Get "/v1/events" => history::events, log_operations::events;
-    Get "/v1/events/{id}/trace" => history::event_trace, log_operations::trace;
-    Get "/v1/events/{id}" => history::event, log_operations::event;
-    Get "/v1/read/{model}" => read_models::read, operations::read_model;
-    Get "/v1/types" => face::types::types, operations::types;
-    Get "/v1/runtime" => face::runtime::view, operations::runtime;
-    Get "/livez" => health::livez, operations::livez;
-    Get "/readyz" => health::readyz, operations::readyz;
-    Get "/metrics" => face::metrics::metrics, operations::metrics;
-    Get "/openapi.json" => face::openapi::openapi, operations::openapi;
-    Get "/docs" => face::docs::page, operations::docs;
-    Get "/docs/{file}" => face::docs::file, operations::docs_file;
+    Post Command "/v1/aggregates/{type}/{id}/commands/{command}" => commands::on_aggregate, operations::command;
+    Post Command "/v1/aggregates/{type}/commands/{command}" => commands::on_new_aggregate, operations::new_aggregate;
+    Get Read "/v1/aggregates/{type}/{id}/events" => reads::events, operations::history;
+    Get Read "/v1/aggregates/{type}/{id}" => reads::state, operations::state;
+    Get Read "/v1/aggregates/{type}" => history::aggregates, operations::aggregates;
+    Get Stream "/v1/events/stream" => streams::stream, log_operations::stream;
+    Get Log "/v1/events" => history::events, log_operations::events;
+    Get Audit "/v1/events/{id}/trace" => history::event_trace, log_operations::trace;
+    Get Audit "/v1/events/{id}" => history::event, log_operations::event;
+    Get Model "/v1/read/{model}" => read_models::read, operations::read_model;
+    Post Nothing "/v1/login" => login::login, operations::login;
+    Get Known "/v1/types" => face::types::types, operations::types;
+    Get Admin "/v1/runtime" => face::runtime::view, operations::runtime;
+    Get Nothing "/livez" => health::livez, operations::livez;
+    Get Nothing "/readyz" => health::readyz, operations::readyz;
+    Get Admin "/metrics" => face::metrics::metrics, operations::metrics;
+    Get Contract "/openapi.json" => face::openapi::openapi, operations::openapi;
+    Get Nothing "/docs" => face::docs::page, operations::docs;
+    Get Nothing "/docs/{file}" => face::docs::file, operations::docs_file;
 };
 
 const SCOPE: &str = "/v1";
@@ -86,7 +94,8 @@ const NEW_AGGREGATE: &str = "/v1/aggregates/{type}/commands/{command}";
 /// [`BodyLimit`](super::BodyLimit), [`RequestLimits`](super::RequestLimits),
 /// [`TraceLimit`](super::TraceLimit),
 /// [`ReadModels`](super::ReadModels), [`EventStreams`](super::EventStreams) and
-/// [`Collectors`](super::Collectors). What lies outside these routes stays the app's own;
+/// [`Collectors`](super::Collectors). With a [`Guard`](super::Guard) in its data each route needs a
+/// token with the right to it; without one everybody may do everything. What lies outside these routes stays the app's own;
 /// [`not_found`] is a default for it.
 pub fn configure(config: &mut ServiceConfig) {
     add(config, |_| true);
@@ -112,7 +121,8 @@ fn add(config: &mut ServiceConfig, has: fn(&str) -> bool) {
             // An aggregate may have the id `commands`; this route would take its events.
             let events = web::resource("/aggregates/{type}/{id:commands}/events")
                 .guard(guard::Any(guard::Get()).or(guard::Head()));
-            v1 = v1.service(events.to(reads::events));
+            let admit = |request: ServiceRequest, next: Next<_>| admit(Need::Read, request, next);
+            v1 = v1.service(events.to(reads::events).wrap(from_fn(admit)));
         }
         match endpoint.path.strip_prefix(SCOPE) {
             Some(path) => v1 = v1.service(endpoint.resource(path)),
@@ -125,9 +135,10 @@ fn add(config: &mut ServiceConfig, has: fn(&str) -> bool) {
 }
 
 impl Endpoint {
-    fn resource(&self, path: &str) -> Resource {
+    fn resource(&self, path: &str) -> impl HttpServiceFactory + 'static {
+        let need = self.need;
         let resource = web::resource(path);
-        match self.verb {
+        let resource = match self.verb {
             Verb::Get => resource
                 .route((self.route)().method(Method::GET))
                 .route((self.route)().method(Method::HEAD))
@@ -135,7 +146,10 @@ impl Endpoint {
             Verb::Post => resource
                 .route((self.route)().method(Method::POST))
                 .default_service(web::to(commands::only_post)),
-        }
+        };
+        resource.wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+            admit(need, request, next)
+        }))
     }
 }
 

@@ -24,16 +24,19 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use self::slots::{Slot, Slots};
 use super::{
+    Guard,
+    auth::principal,
     client::Caller,
     event_filter::event_filter,
     problem::{Code, Problem},
     request::{header, number},
 };
 use crate::{
+    auth::Principal,
     domain::{Clock, Position, SystemClock},
     projection::{EventPage, Reading, Subscription, SubscriptionError, Subscriptions},
     settings::StreamSettings,
@@ -169,6 +172,10 @@ pub(super) async fn stream(request: HttpRequest) -> Result<HttpResponse, Problem
         streams: (***streams).clone(),
         subscription: streams.subscribe(asked),
         sender,
+        known: request
+            .app_data::<Data<Guard>>()
+            .cloned()
+            .zip(principal(&request)),
         _slot: slot,
     };
     actix_web::rt::spawn(feed.run());
@@ -219,6 +226,8 @@ struct Feed {
     /// The last time that is meant.
     to: Option<DateTime<Utc>>,
     sender: mpsc::Sender<Bytes>,
+    /// Whose it is, where that had to be known, and who knows when it is not known any more.
+    known: Option<(Data<Guard>, Principal)>,
     /// Given back with the rest.
     _slot: Slot,
 }
@@ -227,6 +236,7 @@ impl Feed {
     async fn run(mut self) {
         let sender = self.sender.clone();
         let subscriptions = self.streams.subscriptions.clone();
+        let unknown = until_unknown(self.known.take());
         tokio::select! {
             end = self.feed() => match end {
                 End::Over => debug!("a stream is over: nothing more can come"),
@@ -234,6 +244,7 @@ impl Feed {
                 End::Failed(error) => error!(%error, "a stream ended"),
             },
             () = sender.closed() => debug!("a stream's client went away"),
+            () = unknown => info!("a stream ended: its client's token is not valid any more"),
             () = subscriptions.closed() => debug!("a stream ended with the server"),
         }
     }
@@ -290,6 +301,14 @@ impl Feed {
             Ok(_) => Ok(true),
             Err(_) => Err(End::Stalled),
         }
+    }
+}
+
+/// A stream that is open must not outlive what it was opened with.
+async fn until_unknown(known: Option<(Data<Guard>, Principal)>) {
+    match known {
+        Some((guard, principal)) => guard.until_unknown(&principal).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,6 +11,7 @@
 //! [`Handle`]: crate::domain::Handle
 
 mod directory;
+mod login;
 mod password;
 mod passwords;
 mod patch;
@@ -23,6 +24,7 @@ mod text;
 mod user;
 
 pub use directory::{UserDirectory, UserSearch};
+pub use login::{PasswordSignIn, SignInStartError};
 pub use password::{Password, Salt};
 pub use passwords::{HashError, InvalidPasswordSettings, PasswordHasher, PasswordSettings};
 pub use patch::Patch;
@@ -39,7 +41,7 @@ pub use text::{
     RoleCode, RoleId, RoleName, Username,
 };
 pub use user::{
-    AssignRoles, ChangePassword, CreateUser, DeleteUser, RegisterUser, ReplacePassword, UpdateUser,
-    User, UserAdopted, UserCreated, UserError, UserEvent, UserPasswordChanged, UserProfile,
-    UserReconciled, UserRolesAssigned, UserUpdated,
+    AssignRoles, ChangePassword, CreateUser, DeleteUser, RecordLogin, RegisterUser,
+    ReplacePassword, UpdateUser, User, UserAdopted, UserCreated, UserError, UserEvent,
+    UserPasswordChanged, UserProfile, UserReconciled, UserRolesAssigned, UserUpdated,
 };

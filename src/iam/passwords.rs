@@ -1,4 +1,5 @@
-//! Passwords become hashes: Argon2id, in turn.
+//! Passwords become hashes: Argon2id, in turn. Hashes of bcrypt, which other systems left, are verified
+//! too; none is made.
 //!
 //! Hashing is slow by design, so it runs on blocking threads, a bounded number at once and a
 //! bounded number waiting; what comes beyond is refused, not queued.
@@ -13,6 +14,10 @@ use tokio::{sync::Semaphore, task::JoinError};
 
 use super::{Password, Salt};
 use crate::domain::Secret;
+
+/// The highest cost of a bcrypt hash that is verified: each step doubles the time, and at this one
+/// it is some seconds. Whoever can write a hash must not be able to keep a thread for ever.
+const MOST_BCRYPT_COST: u32 = 16;
 
 /// What hashing may cost, for each password and altogether.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,10 @@ pub enum HashError {
     /// Argon2 failed, or the stored hash is none; a retry does not help.
     #[error("a password cannot be hashed")]
     Failed(#[source] password_hash::Error),
+    /// The stored hash is none of bcrypt's, though it begins like one, or would take minutes. Its
+    /// cause is not kept, for it repeats the hash.
+    #[error("a stored hash of bcrypt cannot be used")]
+    BadBcrypt,
     /// The blocking thread was stopped: the process ends.
     #[error("the hashing of a password was broken off")]
     BrokenOff(#[source] JoinError),
@@ -127,7 +136,8 @@ impl PasswordHasher {
     /// turn with it.
     ///
     /// # Errors
-    /// As [`Self::hash`]; [`HashError::Failed`] also where the hash is no PHC string of Argon2.
+    /// As [`Self::hash`]; [`HashError::Failed`] also where the hash is no PHC string of Argon2, and
+    /// [`HashError::BadBcrypt`].
     pub async fn verify(
         &self,
         password: Password,
@@ -135,10 +145,8 @@ impl PasswordHasher {
     ) -> Result<bool, HashError> {
         let params = self.inner.params.clone();
         let hash = hash.clone();
-        let verified = self
-            .in_turn(move || verify(params, &password, &hash))
-            .await?;
-        verified.map_err(HashError::Failed)
+        self.in_turn(move || verify(params, &password, &hash))
+            .await?
     }
 
     async fn in_turn<T: Send + 'static>(
@@ -173,17 +181,25 @@ fn hash(
     Ok(Secret::new(hash.to_string()))
 }
 
-fn verify(
-    params: Params,
-    password: &Password,
-    hash: &Secret<String>,
-) -> Result<bool, password_hash::Error> {
-    let hash = PasswordHash::new(hash.expose())?;
+fn verify(params: Params, password: &Password, hash: &Secret<String>) -> Result<bool, HashError> {
+    if hash.expose().starts_with("$2") {
+        return verify_bcrypt(password, hash);
+    }
+    let hash = PasswordHash::new(hash.expose()).map_err(|error| HashError::Failed(error.into()))?;
     match argon2id(params).verify_password(password.as_bytes(), &hash) {
         Ok(()) => Ok(true),
         Err(password_hash::Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => Err(HashError::Failed(error)),
     }
+}
+
+/// As those who made such hashes did, only the first 72 bytes of a password count.
+fn verify_bcrypt(password: &Password, hash: &Secret<String>) -> Result<bool, HashError> {
+    let parts: bcrypt::HashParts = hash.expose().parse().map_err(|_| HashError::BadBcrypt)?;
+    if parts.get_cost() > MOST_BCRYPT_COST {
+        return Err(HashError::BadBcrypt);
+    }
+    bcrypt::verify(password.as_bytes(), hash.expose()).map_err(|_| HashError::BadBcrypt)
 }
 
 #[cfg(test)]
@@ -241,6 +257,49 @@ mod tests {
 
         assert!(matches!(error, HashError::Failed(_)));
         assert!(!format!("{error} {error:?}").contains("7361"));
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_bcrypt_knows_its_password() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        // From OpenBSD's tests by way of Openwall's crypt_blowfish (wrapper.c): other programs' work.
+        let cases = [
+            (
+                "U*U",
+                "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+            ),
+            (
+                "U*U*",
+                "$2b$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK",
+            ),
+        ];
+        for (text, hash) in cases {
+            let hash = Secret::new(hash.to_owned());
+
+            assert!(
+                hasher.verify(password(text), &hash).await.unwrap(),
+                "{text}"
+            );
+            assert!(!hasher.verify(password("U*"), &hash).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_bcrypt_that_is_broken_or_would_take_for_ever_is_refused_and_not_repeated() {
+        let hasher = PasswordHasher::new(CHEAP).unwrap();
+        for hash in [
+            "$2b$05$7361",
+            "$2b$31$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK",
+            "$2b$17$7361CCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK",
+            "$2",
+        ] {
+            let hash = Secret::new(hash.to_owned());
+
+            let error = hasher.verify(password("a"), &hash).await.unwrap_err();
+
+            assert!(matches!(error, HashError::BadBcrypt), "{error:?}");
+            assert!(!format!("{error} {error:?}").contains("7361"));
+        }
     }
 
     #[tokio::test]

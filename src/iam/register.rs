@@ -2,10 +2,10 @@
 
 use super::{
     AssignPermissions, AssignRoles, ChangePassword, CreateRole, CreateUser, DeleteRole, DeleteUser,
-    HashError, PasswordHasher, RegisterUser, ReplacePassword, Role, RoleAdopted, RoleCreated,
-    RolePermissionsAssigned, RoleReconciled, RoleUpdated, Salt, UpdateRole, UpdateUser, User,
-    UserAdopted, UserCreated, UserPasswordChanged, UserReconciled, UserRolesAssigned, UserUpdated,
-    prepare_create, prepare_password,
+    HashError, PasswordHasher, RecordLogin, RegisterUser, ReplacePassword, Role, RoleAdopted,
+    RoleCreated, RolePermissionsAssigned, RoleReconciled, RoleUpdated, Salt, UpdateRole,
+    UpdateUser, User, UserAdopted, UserCreated, UserPasswordChanged, UserReconciled,
+    UserRolesAssigned, UserUpdated, prepare_create, prepare_password,
 };
 use crate::{
     adoption::AdoptionBuilder,
@@ -49,6 +49,7 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
     .command::<UpdateUser>("update")
     .command::<AssignRoles>("assign-roles")
     .command::<DeleteUser>("delete")
+    .internal_command::<RecordLogin>("record-login")
     .command_schema::<CreateUser>("create")
     .command_schema::<ChangePassword>("change-password")
     .command_schema::<UpdateUser>("update")
@@ -58,6 +59,7 @@ fn users(user: AggregateBuilder<User>, hasher: &PasswordHasher) -> AggregateBuil
     .event_schema::<UserUpdated>("UserUpdatedEvent")
     .event_schema::<UserPasswordChanged>("UserPasswordChangedEvent")
     .event_schema::<UserRolesAssigned>("UserRolesAssignedEvent")
+    .event_schema::<Nothing>("UserLoggedInEvent")
     .event_schema::<Nothing>("UserDeletedEvent")
     .event_schema::<UserAdopted>("UserAdoptedEvent")
     .event_schema::<UserReconciled>("UserReconciledEvent")
@@ -99,7 +101,9 @@ fn unhashed(error: &HashError) -> CommandError {
         HashError::Busy => CommandError::Overloaded {
             what: "the hashing of passwords",
         },
-        HashError::Failed(_) | HashError::BrokenOff(_) => CommandError::Internal(error.to_string()),
+        HashError::Failed(_) | HashError::BadBcrypt | HashError::BrokenOff(_) => {
+            CommandError::Internal(error.to_string())
+        }
     }
 }
 

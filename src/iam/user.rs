@@ -9,11 +9,12 @@ mod tests;
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use super::patch::changed;
+use super::{Status, patch::changed};
 use crate::domain::{Aggregate, Claim, CommandContext, Decision, Handle, Rejection};
 
 pub use commands::{
-    AssignRoles, ChangePassword, CreateUser, DeleteUser, RegisterUser, ReplacePassword, UpdateUser,
+    AssignRoles, ChangePassword, CreateUser, DeleteUser, RecordLogin, RegisterUser,
+    ReplacePassword, UpdateUser,
 };
 pub use events::{
     UserAdopted, UserCreated, UserEvent, UserPasswordChanged, UserReconciled, UserRolesAssigned,
@@ -34,6 +35,9 @@ pub enum UserError {
     /// It was deleted, for good.
     #[error("this user is deleted")]
     Deleted,
+    /// It may not sign in.
+    #[error("this user is not enabled")]
+    NotEnabled,
 }
 
 impl Rejection for UserError {
@@ -42,6 +46,7 @@ impl Rejection for UserError {
             Self::AlreadyExists => "user-already-exists",
             Self::NotFound => "user-not-found",
             Self::Deleted => "user-deleted",
+            Self::NotEnabled => "user-not-enabled",
         };
         slug.into()
     }
@@ -66,6 +71,8 @@ impl Aggregate for User {
                     profile.role_ids.clone_from(&assigned.role_ids);
                 }
             }
+            // Who signed in and when is history, and no state.
+            UserEvent::LoggedIn => {}
             UserEvent::Deleted => self.delete(),
             UserEvent::Adopted(adopted) => *self = Self::from_adopted(adopted),
             UserEvent::Reconciled(reconciled) => self.reconcile(reconciled),
@@ -168,6 +175,17 @@ impl Handle<AssignRoles> for User {
             role_ids: wanted.into_iter().map(str::to_owned).collect(),
         };
         Ok(Decision::persist([UserEvent::RolesAssigned(assigned)]))
+    }
+}
+
+impl Handle<RecordLogin> for User {
+    type Reply = ();
+
+    fn handle(&self, _: &RecordLogin, _: &CommandContext<'_>) -> Result<Decision<Self>, UserError> {
+        match self.active()?.status {
+            Status::Enabled => Ok(Decision::persist([UserEvent::LoggedIn])),
+            Status::Disabled | Status::Banned => Err(UserError::NotEnabled),
+        }
     }
 }
 

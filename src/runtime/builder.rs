@@ -94,6 +94,7 @@ impl RuntimeBuilder {
     ) -> Self {
         self.types.push(Box::new(register(AggregateBuilder {
             commands: Vec::new(),
+            internal: Vec::new(),
             upcasters: Vec::new(),
             settings: None,
             mapping: None,
@@ -179,6 +180,8 @@ impl RuntimeBuilder {
 /// Says which commands an aggregate type takes, and how its old events are read.
 pub struct AggregateBuilder<A: Aggregate> {
     commands: Vec<Arc<dyn NamedCommand<A>>>,
+    /// Commands that have a name for the metrics only.
+    internal: Vec<(TypeId, &'static str)>,
     upcasters: Vec<Upcaster>,
     settings: Option<AggregateSettings>,
     mapping: Option<RowMapping<A>>,
@@ -228,6 +231,18 @@ impl<A: Aggregate> AggregateBuilder<A> {
             prepare: Arc::new(prepare),
             types: PhantomData,
         }));
+        self
+    }
+
+    /// Takes the command `C` from this process alone. The metrics know it by its name, and nobody can
+    /// send it by that: what has made sure that it is true says it, with [`Aggregates::execute`].
+    #[must_use]
+    pub fn internal_command<C>(mut self, name: &'static str) -> Self
+    where
+        A: Handle<C>,
+        C: Serialize + Send + 'static,
+    {
+        self.internal.push((TypeId::of::<C>(), name));
         self
     }
 
@@ -294,6 +309,13 @@ impl<A: Aggregate> AggregateBuilder<A> {
         self.commands.iter().map(|command| command.name()).collect()
     }
 
+    /// All commands, with their types.
+    fn known(&self) -> Vec<(TypeId, &'static str)> {
+        let named = self.commands.iter();
+        let named = named.map(|command| (command.type_id(), command.name()));
+        named.chain(self.internal.iter().copied()).collect()
+    }
+
     fn codec(&self) -> Result<EventCodec<A::Event>, StartError> {
         EventCodec::new(self.upcasters.iter().copied()).map_err(|source| StartError::Upcasters {
             aggregate_type: A::TYPE,
@@ -310,14 +332,13 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
     fn check(&self) -> Result<(), StartError> {
         AggregateType::parse(A::TYPE)?;
         self.codec()?;
-        for (index, command) in self.commands.iter().enumerate() {
-            let twice = self.commands[..index].iter().any(|other| {
-                other.name() == command.name() || other.type_id() == command.type_id()
-            });
-            if twice {
+        let all = self.known();
+        for (index, (id, command)) in all.iter().enumerate() {
+            let twice = |(other, name): &(TypeId, &str)| other == id || name == command;
+            if all[..index].iter().any(twice) {
                 return Err(StartError::CommandTwice {
                     aggregate_type: A::TYPE,
-                    command: command.name(),
+                    command,
                 });
             }
         }
@@ -367,9 +388,9 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
         let state_table = table.as_ref().filter(|rows| rows.mode.has_rows());
         let state_table = state_table.map(|rows| rows.table.name.to_string());
         let commands: HashMap<TypeId, CommandMeter> = self
-            .commands
-            .iter()
-            .map(|command| (command.type_id(), CommandMeter::new(command.name())))
+            .known()
+            .into_iter()
+            .map(|(id, name)| (id, CommandMeter::new(name)))
             .collect();
         let kind = Arc::new(Kind {
             node,

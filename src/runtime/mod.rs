@@ -378,6 +378,12 @@ impl Runtime {
         self.inner.node.ids.next()
     }
 
+    /// The time by the runtime's clock.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.inner.node.clock.now()
+    }
+
     /// How many events of other programs cannot be numbered as they are, as of the last look:
     /// their aggregates cannot be read until those programs put them right.
     #[must_use]

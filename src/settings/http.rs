@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::cores;
 use super::lists::{networks, optional_address, origins};
-use super::value::{KIB, MIB, address, duration, number, word};
+use super::value::{KIB, MIB, address, duration, flag, number, word};
 
 const MAX_BODY: u64 = 64 * MIB;
 /// What actix-http reads of a head before it gives up.
@@ -23,6 +23,9 @@ pub struct HttpSettings {
     /// The address and port to listen on; default 127.0.0.1:8080, port 0 takes a free one.
     #[serde(deserialize_with = "address")]
     pub bind: SocketAddr,
+    /// Whether `bind` may be an address that others reach although `auth.mode` is `none`; default no.
+    #[serde(deserialize_with = "flag")]
+    pub allow_open: bool,
     /// A second address, to which `/metrics`, `/docs`, `/openapi.json` and `/v1/runtime` move;
     /// without it they are at `bind`.
     #[serde(deserialize_with = "optional_address")]
@@ -107,6 +110,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            allow_open: false,
             admin_bind: None,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::XForwardedFor,

@@ -18,6 +18,11 @@ pub(super) fn load(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Settings, SettingsError> {
+    drafted(file, env).finish()
+}
+
+/// What is written, before it is read.
+pub(super) fn drafted(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Draft {
     let mut draft = Draft::default();
     let path = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
     match std::fs::read_to_string(path) {
@@ -31,7 +36,7 @@ pub(super) fn load(
     for (name, text) in env {
         draft.add_env(&name, &text);
     }
-    draft.finish()
+    draft
 }
 
 type Key<'a> = Spanned<DeString<'a>>;
@@ -174,6 +179,15 @@ impl Draft {
         self.write(path, value, origin, Some(text.to_owned()));
     }
 
+    /// Each value by its key, with where it was written.
+    pub(super) fn written(&self) -> Vec<(String, Value, Origin)> {
+        let written = self.values.iter().map(|(path, written)| {
+            let (value, origin) = (written.value.clone(), written.origin.clone());
+            (path.join("."), value, origin)
+        });
+        written.collect()
+    }
+
     /// The settings, or everything that is wrong.
     ///
     /// Reading stops at the first wrong value; it is reported and taken out, and the rest is read
@@ -188,6 +202,7 @@ impl Draft {
         if self.problems.is_empty() {
             self.check("http", settings.http.check());
             self.check("tls", settings.tls.check());
+            self.check("auth", settings.auth.check());
             self.check("store", settings.store.check());
             self.check("streams", settings.streams.check());
             self.check("iam", settings.iam.check());

@@ -6,6 +6,7 @@
 //! module of the crate: not what the store or the runtime do with a value.
 
 mod aggregates;
+mod auth;
 mod error;
 mod http;
 mod lists;
@@ -14,7 +15,9 @@ mod names;
 mod otlp;
 mod projections;
 mod rate;
+mod secret_text;
 mod sections;
+mod shown;
 mod store;
 mod store_url;
 mod streams;
@@ -28,12 +31,15 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use aggregates::{AggregateSettings, Mode};
+pub use auth::{AuthMode, AuthSettings, RsaAlgorithm};
 pub use error::{Origin, Problem, SettingsError};
 pub use http::{ForwardedHeader, HttpSettings};
 pub use otlp::OtlpSettings;
 pub use projections::{Kept, ProjectionSettings};
 pub use rate::RateSettings;
+pub use secret_text::SecretText;
 pub use sections::{IamSettings, JournalSettings, LogFormat, LogSettings, RuntimeSettings};
+pub use shown::ShownSetting;
 pub use store::{StoreSettings, Writers};
 pub use store_url::{StoreKind, StoreUrl, UnknownScheme};
 pub use streams::StreamSettings;
@@ -64,6 +70,8 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// How often one caller may ask.
     pub rate: RateSettings,
+    /// Who is let in.
+    pub auth: AuthSettings,
     /// Where events are kept.
     pub store: StoreSettings,
     /// How commits are gathered into batches.

@@ -6,9 +6,9 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{
-    AggregateSettings, HttpSettings, IamSettings, JournalSettings, LogSettings, OtlpSettings,
-    ProjectionSettings, RateSettings, RuntimeSettings, Settings, StoreSettings, StreamSettings,
-    TlsSettings,
+    AggregateSettings, AuthSettings, HttpSettings, IamSettings, JournalSettings, LogSettings,
+    OtlpSettings, ProjectionSettings, RateSettings, RuntimeSettings, Settings, StoreSettings,
+    StreamSettings, TlsSettings,
 };
 
 /// The section whose keys are one level deeper, below the name of a type.
@@ -22,6 +22,7 @@ pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
         "http" => Some(fields::<HttpSettings>()),
         "tls" => Some(fields::<TlsSettings>()),
         "rate" => Some(fields::<RateSettings>()),
+        "auth" => Some(fields::<AuthSettings>()),
         "store" => Some(fields::<StoreSettings>()),
         "journal" => Some(fields::<JournalSettings>()),
         "runtime" => Some(fields::<RuntimeSettings>()),
@@ -33,6 +34,12 @@ pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
         AGGREGATES => Some(fields::<AggregateSettings>()),
         _ => None,
     }
+}
+
+/// The names of all sections.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    fields::<Settings>().iter().copied()
 }
 
 /// The section that was probably meant.

@@ -100,7 +100,7 @@ impl fmt::Debug for StoreUrl {
 ///
 /// A password should have its `@`, `/` and `?` escaped, but one that has not must not show either:
 /// so the host begins after the last `@`. That may hide more than the password, never less.
-fn without_password(url: &str) -> String {
+pub(super) fn without_password(url: &str) -> String {
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |found| found + 3));
     let shown = match rest.rsplit_once('@') {
         Some((login, host)) => match login.split_once(':') {

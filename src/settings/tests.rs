@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::load::Draft;
-use super::names::keys_of;
+use super::names::{AGGREGATES, keys_of, names};
 use super::*;
 
 fn load(file: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
@@ -47,22 +47,18 @@ fn the_file_in_the_repository_holds_every_default() {
     expected.store.writers = Some(expected.store.writers());
     assert_eq!(settings, expected);
     assert_eq!(load(shipped, &[]).unwrap(), Settings::default());
-    for section in [
-        "http",
-        "tls",
-        "rate",
-        "store",
-        "journal",
-        "runtime",
-        "streams",
-        "log",
-        "otlp",
-        "iam",
-        "aggregates",
-    ] {
+    let mut section = "";
+    let mut written = Vec::new();
+    for line in keys {
+        match line.strip_prefix('[') {
+            Some(name) => section = name.split(['.', ']']).next().unwrap(),
+            None => written.push((section, line.split(" = ").next().unwrap())),
+        }
+    }
+    for section in names() {
         for key in keys_of(section).unwrap() {
-            let written = |line: &&&str| line.starts_with(&format!("{key} = "));
-            assert_eq!(keys.iter().filter(written).count(), 1, "{section}.{key}");
+            let found = written.iter().filter(|one| **one == (section, *key));
+            assert_eq!(found.count(), 1, "{section}.{key}");
         }
     }
 }
@@ -366,4 +362,68 @@ fn a_password_is_in_no_error_and_in_no_debug_output() {
     }
     let settings = load("", &[("DORMOUSE__STORE__URL", "postgres://u:secret@h/d")]).unwrap();
     assert!(!format!("{settings:?}").contains("secret"));
+}
+
+fn shown(env: &[(&str, &str)]) -> Vec<ShownSetting> {
+    let env = env.iter();
+    let env = env.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    // A file that is there and empty.
+    Settings::shown(Some(Path::new("/dev/null")), env).unwrap()
+}
+
+#[test]
+fn every_setting_is_shown_with_its_default() {
+    let all = shown(&[]);
+
+    for section in names().filter(|section| *section != AGGREGATES) {
+        for key in keys_of(section).unwrap() {
+            let key = format!("{section}.{key}");
+            let found: Vec<_> = all.iter().filter(|shown| shown.key == key).collect();
+            assert_eq!(found.len(), 1, "{key}");
+            assert_eq!(found[0].origin, None);
+        }
+    }
+    // What is shown is what is in force.
+    let defaults: Vec<_> = all
+        .iter()
+        .map(|shown| format!("{}={}", shown.key, shown.value))
+        .collect();
+    assert!(
+        defaults.contains(&"http.bind=\"127.0.0.1:8080\"".to_owned()),
+        "{defaults:?}"
+    );
+}
+
+#[test]
+fn a_setting_is_shown_with_where_it_was_written_and_without_its_secret() {
+    let all = shown(&[
+        (
+            "DORMOUSE__STORE__URL",
+            "postgres://u:secret-1@h/d?password=secret-2",
+        ),
+        (
+            "DORMOUSE__AUTH__LOGIN_KEY",
+            "secret-3-0123456789abcdef0123456789",
+        ),
+        ("DORMOUSE__AGGREGATES__User__MAILBOX", "7"),
+    ]);
+
+    let of = |key: &str| all.iter().find(|shown| shown.key == key).unwrap();
+    assert_eq!(
+        of("store.url").value,
+        "\"postgres://u:***@h/d?password=***\""
+    );
+    let name = "DORMOUSE__STORE__URL".to_owned();
+    assert_eq!(of("store.url").origin, Some(Origin::Env { name }));
+    assert_eq!(of("auth.login_key").value, "\"***\"");
+    assert_eq!(of("store.writers").value, "\"shared\"");
+    assert_eq!(of("aggregates.User.mailbox").value, "7");
+    assert!(!format!("{all:?}").contains("secret-"));
+    // A key that looks like a number is a secret all the same.
+    let digits = "7".repeat(18);
+    let refused = Settings::shown(
+        None,
+        [("DORMOUSE__AUTH__LOGIN_KEY".to_owned(), digits.clone())].into_iter(),
+    );
+    assert!(!format!("{:?} {}", refused, refused.as_ref().unwrap_err()).contains(&digits));
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::Error as _;
@@ -100,6 +101,12 @@ where
     let found = words.iter().find(|(word, _)| *word == given);
     let (_, value) = found.ok_or_else(|| D::Error::custom(format_args!("must be {wanted}")))?;
     Ok(value.clone())
+}
+
+/// A file's name; empty text names none.
+pub(super) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    let given = text(from, "the name of a file")?;
+    Ok((!given.is_empty()).then(|| PathBuf::from(given)))
 }
 
 /// Text; `wanted` says in the error what the text should have been.

@@ -9,6 +9,7 @@
 //! the order in which commits become visible, so a reader that has seen one has seen all before it.
 
 pub mod admission;
+mod api_keys;
 pub mod contract;
 mod errors;
 mod foreign;
@@ -31,11 +32,12 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use api_keys::{ApiKeyTable, ApiKeyUse, StoredApiKey};
 pub use errors::{AppendError, Cause, NotReady, ReadError};
 pub use foreign::{Numbering, RefusedEvent};
 pub use hints::Hints;
 pub use open::{
-    OpenError, add_functions, migrate, open, open_beside, open_patiently, open_to_read,
+    OpenError, add_functions, grant, migrate, open, open_beside, open_patiently, open_to_read,
 };
 pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
@@ -254,6 +256,11 @@ pub trait EventStore: Debug + Send + Sync + 'static {
 
     /// Where read models live that commit beside this log; nothing where there is no such place.
     fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        None
+    }
+
+    /// Where API keys are kept; nothing where there is no such place.
+    fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
         None
     }
 

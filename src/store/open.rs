@@ -28,6 +28,9 @@ pub enum OpenError {
     /// Only PostgreSQL keeps functions.
     #[error("there are SQL functions for PostgreSQL only")]
     NoFunctions,
+    /// Only PostgreSQL has roles.
+    #[error("only PostgreSQL has roles")]
+    NoRoles,
 }
 
 impl OpenError {
@@ -139,6 +142,18 @@ pub async fn migrate(settings: &StoreSettings) -> Result<(), OpenError> {
         StoreKind::Postgres => PostgresStore::migrate(url, &postgres_options(settings)).await?,
     }
     Ok(())
+}
+
+/// Lets a role of the database serve the log and no more; the store's URL is the owner's.
+///
+/// # Errors
+/// As [`open`], and [`OpenError::NoRoles`] where it is no PostgreSQL database.
+pub async fn grant(settings: &StoreSettings, role: &str) -> Result<(), OpenError> {
+    if settings.url.kind() != StoreKind::Postgres {
+        return Err(OpenError::NoRoles);
+    }
+    let options = postgres_options(settings);
+    Ok(PostgresStore::grant(settings.url.expose(), &options, role).await?)
 }
 
 /// Adds the SQL functions with which other programs record events, or brings them up to date.

@@ -116,10 +116,21 @@ fn the_help_names_every_subcommand_and_the_exit_codes() {
     for (arguments, words) in [
         (
             &["--help"][..],
-            &["serve", "migrate", "--version", "Examples:", "Exit codes:"][..],
+            &[
+                "serve",
+                "migrate",
+                "keys",
+                "config",
+                "--version",
+                "Examples:",
+                "Exit codes:",
+            ][..],
         ),
         (&["serve", "--help"], &["--config", "--bind", "Exit codes:"]),
-        (&["migrate", "--help"], &["--config", "Exit codes:"]),
+        (
+            &["migrate", "--help"],
+            &["--config", "--role", "Exit codes:"],
+        ),
     ] {
         let (_directory, mut command) = in_directory("");
 
@@ -146,4 +157,76 @@ fn the_version_is_the_one_of_the_crate() {
         String::from_utf8(output.stdout).unwrap(),
         concat!("dormouse ", env!("CARGO_PKG_VERSION"), "\n")
     );
+}
+
+#[test]
+fn no_command_tells_a_planted_secret() {
+    let commands: &[&[&str]] = &[
+        &["config"],
+        &["config", "--json"],
+        &["serve", "--bind", "127.0.0.1:0"],
+        &["migrate"],
+        &["migrate", "--role", "app"],
+        &["keys", "list"],
+        &[
+            "keys",
+            "create",
+            "--name",
+            "a",
+            "--rights",
+            "*",
+            "--expires",
+            "1d",
+        ],
+        &["keys", "revoke", "a"],
+        &["events", "query"],
+        &["aggregate", "show", "User", "u1"],
+        &["projections", "list"],
+        &["replay", "--type", "User"],
+        &["--help"],
+        &["serve", "--help"],
+        &["keys", "create", "--help"],
+    ];
+    // Nobody listens there: each command that needs the database ends with an error about it.
+    let places = [
+        "postgres://app:planted-7361@127.0.0.1:1/app",
+        "postgres://127.0.0.1:1/app?user=app&password=planted-7361",
+        "postgres://app:planted-7361@127.0.0.1:port/app",
+        "sqlite:///nowhere/at/all.db?password=planted-7361",
+    ];
+    for place in places {
+        for arguments in commands {
+            let file = "[auth]\nlogin_key = \"planted-7361-in-a-file-of-some-length\"\n";
+            let (_directory, mut command) = in_directory(file);
+            command.env("DORMOUSE__STORE__URL", place);
+            command.env("DORMOUSE__STORE__CONNECT_TIMEOUT", "300ms");
+            command.env("DORMOUSE__AUTH__MODE", "token");
+            command.env("RUST_LOG", "trace");
+
+            let output = command.args(*arguments).output().unwrap();
+
+            let told = format!(
+                "{}{}",
+                errors(&output),
+                String::from_utf8_lossy(&output.stdout)
+            );
+            assert!(!told.is_empty(), "{arguments:?}");
+            assert!(!told.contains("7361"), "{arguments:?}: {told}");
+        }
+    }
+}
+
+#[test]
+fn the_settings_in_force_are_printed_with_where_they_were_written() {
+    let (_directory, mut command) = in_directory("[store]\npool = 3\n");
+    command.env("DORMOUSE__LOG__FILTER", "warn");
+
+    let output = command.arg("config").output().unwrap();
+
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8(output.stdout).unwrap();
+    let line = |key: &str| told.lines().find(|line| line.starts_with(key)).unwrap();
+    assert!(line("store.pool = 3 ").ends_with("# config.toml:2"));
+    assert!(line("log.filter = \"warn\"").ends_with("# `DORMOUSE__LOG__FILTER`"));
+    assert!(line("http.bind = \"127.0.0.1:8080\"").ends_with("# default"));
 }

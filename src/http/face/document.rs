@@ -27,9 +27,15 @@ const TYPE: &str = "{type}";
 const COMMAND: &str = "{command}";
 
 /// The whole document. Beside each route that takes the name of a command or of a read model stand
-/// the routes that there are, with their own bodies and parameters.
-pub(super) fn document(types: &[&TypeDescription], models: &[ModelDescription]) -> Value {
+/// the routes that there are, with their own bodies and parameters. Where tokens are asked for
+/// (`guarded`), each says which right it needs.
+pub(super) fn document(
+    types: &[&TypeDescription],
+    models: &[ModelDescription],
+    guarded: bool,
+) -> Value {
     let mut writer = Writer::new(types, models);
+    writer.guarded = guarded;
     for endpoint in ENDPOINTS {
         let operation = (endpoint.operation)();
         if endpoint.path.contains(COMMAND) {
@@ -48,14 +54,14 @@ pub(super) fn document(types: &[&TypeDescription], models: &[ModelDescription]) 
                 writer.path(endpoint, &path, &operation, parameters.collect(), None);
             }
         }
-        let object = json!({ "type": "object" });
-        let body = operation.takes_body.then_some(object);
+        let body = operation.body.clone().map(|body| writer.body(body));
         writer.path(endpoint, endpoint.path, &operation, Vec::new(), body);
     }
     writer.finish()
 }
 
 struct Writer {
+    guarded: bool,
     paths: Map<String, Value>,
     components: Map<String, Value>,
     type_names: Vec<&'static str>,
@@ -76,6 +82,7 @@ impl Writer {
             }
         }
         Self {
+            guarded: false,
             paths: Map::new(),
             components,
             type_names: types.iter().map(|known| known.aggregate_type).collect(),
@@ -121,6 +128,10 @@ impl Writer {
             "summary": operation.summary,
             "parameters": parameters,
         });
+        if self.guarded && endpoint.need.is_protected() {
+            // Roles of a scheme that has none of its own (OpenAPI 3.1, Security Requirement).
+            written["security"] = json!([{ "token": endpoint.need.rights(path) }]);
+        }
         if let Some(body) = body {
             written["requestBody"] = json!({
                 // No body is the empty object, which most commands do not take.
@@ -132,13 +143,13 @@ impl Writer {
         match endpoint.verb {
             Verb::Get => {
                 let mut head = written.clone();
-                head["responses"] = self.responses(operation, path, true);
-                written["responses"] = self.responses(operation, path, false);
+                head["responses"] = self.responses(endpoint, operation, path, true);
+                written["responses"] = self.responses(endpoint, operation, path, false);
                 item.insert("get".to_owned(), named(written, "get", path));
                 item.insert("head".to_owned(), named(head, "head", path));
             }
             Verb::Post => {
-                written["responses"] = self.responses(operation, path, false);
+                written["responses"] = self.responses(endpoint, operation, path, false);
                 item.insert("post".to_owned(), named(written, "post", path));
             }
         }
@@ -172,7 +183,13 @@ impl Writer {
         parameters.collect()
     }
 
-    fn responses(&mut self, operation: &Operation, path: &str, head: bool) -> Value {
+    fn responses(
+        &mut self,
+        endpoint: &Endpoint,
+        operation: &Operation,
+        path: &str,
+        head: bool,
+    ) -> Value {
         let mut responses = Map::new();
         for answer in &operation.answers {
             let mut response = json!({ "description": answer.description });
@@ -189,22 +206,38 @@ impl Writer {
         if path.contains('{') {
             codes.push(Code::NotFound);
         }
+        if endpoint.need.is_protected() {
+            codes.extend([Code::Unauthenticated, Code::StoreUnavailable]);
+            if !endpoint.need.rights(path).is_empty() {
+                codes.push(Code::Forbidden);
+            }
+        }
         for (status, response) in problems(&codes, head) {
             responses.insert(status.to_string(), response);
         }
         Value::Object(responses)
     }
 
+    fn body(&mut self, body: Body) -> Value {
+        match body {
+            Body::None => json!({ "type": "object" }),
+            Body::Plain(schema) => schema,
+            Body::Typed(name, schema) => self.typed(name, &schema),
+        }
+    }
+
+    fn typed(&mut self, name: &str, schema: &Schema) -> Value {
+        let written = schema.in_components("dormouse", &mut self.components);
+        let component = format!("dormouse.{name}");
+        self.components.insert(component.clone(), written);
+        json!({ "$ref": format!("#/components/schemas/{component}") })
+    }
+
     fn schema(&mut self, answer: &Answer) -> Option<Value> {
         match &answer.body {
             Body::None => None,
             Body::Plain(schema) => Some(schema.clone()),
-            Body::Typed(name, schema) => {
-                let written = schema.in_components("dormouse", &mut self.components);
-                let component = format!("dormouse.{name}");
-                self.components.insert(component.clone(), written);
-                Some(json!({ "$ref": format!("#/components/schemas/{component}") }))
-            }
+            Body::Typed(name, schema) => Some(self.typed(name, schema)),
         }
     }
 
@@ -219,7 +252,13 @@ impl Writer {
             },
             "servers": [{ "url": "/" }],
             "paths": self.paths,
-            "components": { "schemas": self.components },
+            "components": {
+                "schemas": self.components,
+                "securitySchemes": { "token": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A JWT or an API key, where the server asks for one.",
+                }},
+            },
         })
     }
 }
@@ -251,11 +290,27 @@ fn problems(codes: &[Code], head: bool) -> BTreeMap<u16, Value> {
     let responses = by_status.into_iter().map(|(status, codes)| {
         let slugs: Vec<&str> = codes.iter().map(|code| code.slug()).collect();
         let mut response = json!({ "description": slugs.join(", ") });
+        let mut headers = Map::new();
         if codes.iter().any(|code| code.passes()) {
-            response["headers"] = json!({ "Retry-After": {
-                "description": "Seconds after which to come back.",
-                "schema": { "type": "integer" },
-            }});
+            headers.insert(
+                "Retry-After".to_owned(),
+                json!({
+                    "description": "Seconds after which to come back.",
+                    "schema": { "type": "integer" },
+                }),
+            );
+        }
+        if codes.contains(&Code::Unauthenticated) || codes.contains(&Code::Forbidden) {
+            headers.insert(
+                "WWW-Authenticate".to_owned(),
+                json!({
+                    "description": "What is asked for (RFC 6750).",
+                    "schema": { "type": "string" },
+                }),
+            );
+        }
+        if !headers.is_empty() {
+            response["headers"] = Value::Object(headers);
         }
         if !head {
             response["content"] = json!({ "application/problem+json": { "schema": {
@@ -285,6 +340,7 @@ fn problem() -> Value {
             "current_version": { "type": "integer", "description": "Of `version-mismatch`." },
             "claim": { "type": "string", "description": "Of `claim-taken`: which unique value it is." },
             "value": { "type": "string", "description": "Of `claim-taken`: the value." },
+            "right": { "type": "string", "description": "Of `forbidden`: the right that is lacking." },
             "handled": { "type": "boolean", "description": "Of `command-timeout`: false is certain, true is not known yet." },
         },
     })

@@ -10,7 +10,7 @@ use actix_web::{
 
 use super::followers;
 use crate::{
-    http::{problem::Problem, request::query, runtime},
+    http::{Guard, problem::Problem, request::query, runtime},
     metrics::{Collect, Exposition},
 };
 
@@ -33,6 +33,9 @@ pub(in crate::http) async fn metrics(request: HttpRequest) -> Result<HttpRespons
     let mut exposition = Exposition::default();
     runtime.collect(&mut exposition);
     followers::collect(&request, &mut exposition).await;
+    if let Some(guard) = request.app_data::<Data<Guard>>() {
+        guard.collect(&mut exposition);
+    }
     if let Some(collectors) = request.app_data::<Data<Collectors>>() {
         for collector in &collectors.0 {
             collector.collect(&mut exposition);

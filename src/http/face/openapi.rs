@@ -3,7 +3,9 @@
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
 
 use super::document::document;
-use crate::http::{problem::Problem, read_models::ReadModels, request::query, runtime};
+use crate::http::{
+    auth::is_guarded, problem::Problem, read_models::ReadModels, request::query, runtime,
+};
 
 pub(in crate::http) async fn openapi(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let runtime = runtime(&request)?;
@@ -12,5 +14,9 @@ pub(in crate::http) async fn openapi(request: HttpRequest) -> Result<HttpRespons
     let models = models.map_or_else(Vec::new, |models| models.described());
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(document(&runtime.descriptions(), &models)))
+        .json(document(
+            &runtime.descriptions(),
+            &models,
+            is_guarded(&request),
+        )))
 }

@@ -9,8 +9,8 @@ pub(in crate::http) struct Operation {
     pub(super) tag: &'static str,
     pub(super) summary: &'static str,
     pub(super) parameters: Vec<Value>,
-    /// Whether it takes a JSON object.
-    pub(super) takes_body: bool,
+    /// What the JSON that it takes looks like, if it takes any.
+    pub(super) body: Option<Body>,
     pub(super) answers: Vec<Answer>,
     pub(super) problems: Vec<Code>,
 }
@@ -24,7 +24,8 @@ pub(in crate::http) struct Answer {
     headers: Vec<(&'static str, &'static str, Value)>,
 }
 
-/// What an answer's body looks like.
+/// What a body looks like.
+#[derive(Clone)]
 pub(in crate::http) enum Body {
     /// A type's own schema, under this name.
     Typed(&'static str, Schema),
@@ -42,7 +43,7 @@ impl Operation {
             tag,
             summary,
             parameters: Vec::new(),
-            takes_body: false,
+            body: None,
             answers: Vec::new(),
             problems: vec![
                 Code::InvalidRequest,
@@ -70,8 +71,15 @@ impl Operation {
         self
     }
 
+    /// It takes a JSON object.
     pub(in crate::http) fn takes_body(mut self) -> Self {
-        self.takes_body = true;
+        self.body = Some(Body::None);
+        self
+    }
+
+    /// It takes JSON with the schema of a type.
+    pub(in crate::http) fn takes<T: utoipa::ToSchema>(mut self, name: &'static str) -> Self {
+        self.body = Some(Body::Typed(name, Schema::of::<T>()));
         self
     }
 

@@ -11,7 +11,10 @@ use super::{
     },
     types::TypesBody,
 };
-use crate::http::problem::Code;
+use crate::http::{
+    login::{LoginBody, LoginRequest},
+    problem::Code,
+};
 
 const COMMAND_PROBLEMS: &[Code] = &[
     Code::InvalidJson,
@@ -225,6 +228,22 @@ pub(in crate::http) fn runtime() -> Operation {
         "What it is doing.",
     ))
     .problems(&[Code::UnknownAggregateType])
+}
+
+pub(in crate::http) fn login() -> Operation {
+    Operation::new("service", "A token for a username and a password")
+        .takes::<LoginRequest>("LoginRequest")
+        .answers(Answer::typed::<LoginBody>(200, "Login", "A token."))
+        .problems(&[
+            Code::InvalidJson,
+            Code::Unauthenticated,
+            Code::NotFound,
+            Code::PayloadTooLarge,
+            Code::UnsupportedMediaType,
+            Code::RateLimited,
+            Code::Overloaded,
+            Code::StoreUnavailable,
+        ])
 }
 
 fn status(word: &str) -> Value {

@@ -112,7 +112,7 @@ pub(super) fn apply(entries: &mut Entries, event: &RecordedEvent) -> Result<(), 
             there(entry, event)?.role_ids = assigned.role_ids;
         }
         "UserDeletedEvent" => *entry = None,
-        // A new password changes nothing that is shown but the version.
+        // A new password or a login changes nothing that is shown but the version.
         _ => {
             there(entry, event)?;
         }

@@ -127,3 +127,8 @@ pub struct AssignRoles {
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteUser {}
+
+/// Puts on record that a user has signed in. It has no name by which clients could send it: only
+/// what has checked the password does.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct RecordLogin {}

@@ -24,6 +24,9 @@ pub enum UserEvent {
     /// It has other roles.
     #[serde(rename = "UserRolesAssignedEvent")]
     RolesAssigned(UserRolesAssigned),
+    /// It signed in.
+    #[serde(rename = "UserLoggedInEvent")]
+    LoggedIn,
     /// It was deleted.
     #[serde(rename = "UserDeletedEvent")]
     Deleted,
@@ -41,6 +44,7 @@ impl Event for UserEvent {
         EventType::new("UserUpdatedEvent", 1),
         EventType::new("UserPasswordChangedEvent", 1),
         EventType::new("UserRolesAssignedEvent", 1),
+        EventType::new("UserLoggedInEvent", 1),
         EventType::new("UserDeletedEvent", 1),
         EventType::new("UserAdoptedEvent", 1),
         EventType::new("UserReconciledEvent", 1),

@@ -81,7 +81,7 @@ pub(super) fn waiting(serving: &PgConnectOptions, wait: Duration) -> PgConnectOp
         .options([("lock_timeout", wait.to_string())])
 }
 
-fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
+pub(super) fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
     // The parser takes any scheme.
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(OpenError::Url(

@@ -29,6 +29,12 @@ pub enum OpenError {
     /// The schema cannot be brought to this program's.
     #[error("the store's schema cannot be migrated")]
     Migration(#[source] Cause),
+    /// There is no such role that could be let serve.
+    #[error("there is no role {0}; make it with `createuser` first")]
+    NoSuchRole(String),
+    /// A role cannot be let serve.
+    #[error("the rights of the role cannot be granted; only the owner of the tables may")]
+    Grant(#[source] Cause),
 }
 
 impl From<NotReady> for OpenError {

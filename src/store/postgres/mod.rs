@@ -10,6 +10,7 @@
 //! - the unique index of streams and versions is what makes two writers of a stream safe; the
 //!   look at each stream's version keeps gaps out, and tells of most conflicts early.
 
+mod api_keys;
 mod connect;
 mod contested;
 mod errors;
@@ -21,6 +22,7 @@ mod json_text;
 mod log;
 mod models;
 mod reads;
+mod roles;
 mod rows;
 mod sight;
 mod snapshots;
@@ -36,6 +38,7 @@ use tokio::sync::watch;
 pub use errors::OpenError;
 
 use self::{
+    api_keys::ApiKeys,
     hints::Announcements,
     models::Models,
     reads::Readers,
@@ -43,8 +46,9 @@ use self::{
     writer::Writer,
 };
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Numbering,
-    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
+    AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady,
+    Numbering, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    StateRows,
     StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
@@ -183,6 +187,15 @@ impl PostgresStore {
         connect::migrate(url, options).await
     }
 
+    /// Lets a role of the database serve the log and no more: it may add events, and neither change
+    /// nor delete one. The URL is the owner's, and the schema must be there.
+    ///
+    /// # Errors
+    /// [`OpenError::NoSuchRole`] and [`OpenError::Grant`] beside those of [`Self::connect`].
+    pub async fn grant(url: &str, options: &PostgresOptions, role: &str) -> Result<(), OpenError> {
+        roles::grant(url, options, role).await
+    }
+
     /// Adds the functions of `migrations/optional/postgres` at a `postgres://` URL, or brings them
     /// up to date.
     ///
@@ -300,6 +313,10 @@ impl EventStore for PostgresStore {
 
     fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
         Some(Arc::new(self.state.clone()))
+    }
+
+    fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
+        Some(Arc::new(ApiKeys(self.readers.clone())))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

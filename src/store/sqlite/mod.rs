@@ -5,6 +5,7 @@
 //! own, so a caller that goes away leaves no transaction open. Only this module and its
 //! children know that the file is SQLite's.
 
+mod api_keys;
 mod append;
 mod connect;
 mod errors;
@@ -33,8 +34,9 @@ pub use connect::{OpenError, SqliteOptions};
 
 use self::{errors::read_error, writer::Writer};
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, ReadError,
-    Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
+    AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, Hints, LogPage, LogQuery,
+    NotReady, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+    StateRows,
     StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
@@ -211,6 +213,10 @@ impl EventStore for SqliteStore {
     }
 
     fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
         Some(Arc::new(self.clone()))
     }
 

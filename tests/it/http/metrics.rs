@@ -7,7 +7,11 @@
 
 use std::{fs, path::Path};
 
-use super::{Wire, until, user};
+use super::{
+    Wire,
+    auth::{GUARDED, token},
+    until, user,
+};
 use crate::support::{
     exposition::{Figures, Told},
     sse::Sse,
@@ -116,16 +120,17 @@ fn documented(page: &str) -> Vec<Told> {
 
 #[tokio::test]
 async fn the_page_on_metrics_lists_exactly_what_the_server_tells() {
-    let wire = Wire::sqlite(&[]).await;
+    let wire = Wire::sqlite(&GUARDED).await;
+    let admin = token(&["admin"]);
     // Until it has a generation, the projection's labels are not to be seen.
     until("the directory is built", async || {
-        let text = wire.get("/metrics").await.text;
+        let text = wire.get_as(&admin, "/metrics").await.text;
         text.contains("dormouse_projection_position{")
     })
     .await;
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let mut documented = documented(&fs::read_to_string(page).unwrap());
-    let mut told = Figures::read(&wire.get("/metrics").await.text).families;
+    let mut told = Figures::read(&wire.get_as(&admin, "/metrics").await.text).families;
 
     documented.sort_by(|one, other| one.name.cmp(&other.name));
     told.sort_by(|one, other| one.name.cmp(&other.name));

@@ -1,5 +1,7 @@
 //! The contract with clients, against the real binary and over the wire.
 
+mod application_role;
+mod auth;
 mod bodies;
 mod combinations;
 mod commands;
@@ -12,6 +14,8 @@ mod history;
 mod hostile;
 mod keys;
 mod limits;
+mod login;
+mod logs;
 mod metrics;
 mod openapi;
 mod problems;

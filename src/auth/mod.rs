@@ -1,0 +1,334 @@
+//! Who asks, and what it may do: tokens, API keys, rights, and the login's side of them.
+//!
+//! HTTP asks the [`Authenticator`] whose token a request bears; the reference domain implements
+//! [`SignIn`]. This module knows neither HTTP nor a database: API keys come through the store's port.
+//!
+//! Invariants: what is not granted is denied; a key is used with the one algorithm it is pinned
+//! to; no secret is in an error, a log or `Debug`; nothing grows with what callers send; of a request
+//! with a token that was seen before, nothing is verified anew and nothing is asked.
+
+mod api_key;
+mod attempts;
+mod jwt;
+mod key_book;
+mod key_set;
+mod login;
+mod meters;
+mod principal;
+mod refusal;
+mod right;
+#[cfg(test)]
+mod tests;
+mod token_cache;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tokio::time::Instant;
+
+pub use api_key::{ApiKey, CreateKeyError, NewApiKey, create_key};
+pub use attempts::{Attempts, TooMany};
+pub use jwt::TokenError;
+pub use key_set::KeyError;
+pub use login::{Credentials, SignIn, SignInError, SignedIn};
+pub use principal::{Principal, created_by};
+pub use refusal::Refusal;
+pub use right::{InvalidRight, Right, Rights};
+
+use crate::{
+    domain::Clock,
+    metrics::{Collect, Exposition},
+    settings::AuthSettings,
+    store::{ApiKeyTable, ReadError},
+};
+use jwt::TokenRules;
+use key_book::{KeyBook, NOTE_EVERY};
+use key_set::{KeySet, LOGIN_ISSUER};
+use meters::AuthMeters;
+use token_cache::TokenCache;
+
+/// Why nobody could be known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The keys of tokens cannot be used.
+    #[error("the keys of tokens cannot be used")]
+    Keys(#[from] KeyError),
+    /// The API keys cannot be read.
+    #[error("the API keys cannot be read")]
+    ApiKeys(#[from] ReadError),
+}
+
+/// Knows whose a token is. Clones are cheap and the same; it stops looking for new keys with the last.
+#[derive(Clone)]
+pub struct Authenticator(Arc<Inner>);
+
+struct Inner {
+    settings: AuthSettings,
+    rules: TokenRules,
+    clock: Arc<dyn Clock>,
+    keys: RwLock<Arc<KeySet>>,
+    cache: TokenCache,
+    book: Option<KeyBook>,
+    /// When it was last noted which keys were used.
+    noted_at: Mutex<Instant>,
+    meters: AuthMeters,
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").finish_non_exhaustive()
+    }
+}
+
+/// A token that was made for someone.
+pub struct Issued {
+    /// The token.
+    pub token: zeroize::Zeroizing<String>,
+    /// When it expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issued")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Authenticator {
+    /// Reads all keys, and goes on looking for others in tasks of the tokio runtime it is called in.
+    /// Without a table there are no API keys.
+    ///
+    /// # Errors
+    /// [`StartError`]; later, keys that cannot be read are told in the log, and the old ones stay.
+    pub async fn start(
+        settings: &AuthSettings,
+        table: Option<Arc<dyn ApiKeyTable>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let keys = KeySet::read(settings)?;
+        let book = match table {
+            Some(table) => {
+                let book = KeyBook::open(table, settings.max_keys, settings.keys_max_age);
+                Some(book.await?)
+            }
+            None => None,
+        };
+        let inner = Arc::new(Inner {
+            rules: TokenRules {
+                audience: settings.audience.clone(),
+                rights_claim: settings.rights_claim.clone(),
+                leeway: settings.leeway,
+            },
+            cache: TokenCache::new(settings.token_cache),
+            keys: RwLock::new(Arc::new(keys)),
+            settings: settings.clone(),
+            clock,
+            book,
+            noted_at: Mutex::new(Instant::now()),
+            meters: AuthMeters::default(),
+        });
+        tokio::spawn(follow_files(Arc::downgrade(&inner)));
+        if inner.book.is_some() {
+            tokio::spawn(follow_book(Arc::downgrade(&inner)));
+        }
+        Ok(Self(inner))
+    }
+
+    /// Whose a token is, be it a JWT or an API key.
+    ///
+    /// # Errors
+    /// [`Refusal`]; only [`Refusal::Unavailable`] may pass by itself.
+    pub async fn authenticate(&self, token: &str) -> Result<Principal, Refusal> {
+        let now = self.0.clock.now();
+        if !ApiKey::looks_like(token) {
+            return self.bearer(token, now);
+        }
+        let key = ApiKey::parse(token).ok_or(Refusal::Malformed)?;
+        match &self.0.book {
+            Some(book) => book.verify(&key, now).await,
+            None => Err(Refusal::UnknownKey),
+        }
+    }
+
+    fn bearer(&self, token: &str, now: DateTime<Utc>) -> Result<Principal, Refusal> {
+        if token.split('.').count() != 3 {
+            return Err(Refusal::Malformed);
+        }
+        let digest = TokenCache::digest(token);
+        if let Some(known) = self.0.cache.find(&digest) {
+            let expired = known.expires_at().is_none_or(|time| time <= now);
+            return if expired {
+                Err(TokenError::Expired.into())
+            } else {
+                Ok(known)
+            };
+        }
+        // Before the keys are read: what is verified with old ones must not be kept beside new ones.
+        let generation = self.0.cache.generation();
+        let keys = self.0.keys();
+        let principal = jwt::verify(token, &keys.verifying, &self.0.rules, now)?;
+        self.0.cache.keep(digest, principal.clone(), generation);
+        Ok(principal)
+    }
+
+    /// Waits until a caller is not known any more: its token has expired, its key has, or was revoked.
+    pub async fn until_unknown(&self, principal: &Principal) {
+        loop {
+            let now = self.0.clock.now();
+            let left = principal.expires_at().map(|time| time - now);
+            let revoked = principal
+                .key()
+                .is_some_and(|id| !self.0.book.as_ref().is_some_and(|book| book.knows(id)));
+            // A time that is over is none that is left.
+            let left = left.map(|left| left.to_std().unwrap_or_default());
+            if revoked || left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            let pause = self.0.settings.keys_reload;
+            tokio::time::sleep(left.map_or(pause, |left| left.min(pause))).await;
+        }
+    }
+
+    /// Whether there is a key to sign tokens with.
+    #[must_use]
+    pub fn can_issue(&self) -> bool {
+        self.0.keys().signing.is_some()
+    }
+
+    /// Makes a token for someone, valid for `auth.login_ttl`; nothing where there is no key for it.
+    #[must_use]
+    pub fn issue(&self, subject: &str, rights: &Rights) -> Option<Issued> {
+        let keys = self.0.keys();
+        let signing = keys.signing.as_ref()?;
+        let now = self.0.clock.now();
+        let lifetime = chrono::TimeDelta::from_std(self.0.settings.login_ttl).ok()?;
+        let expires_at = now + lifetime;
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+        header.kid = Some(signing.id.clone());
+        let claims = json!({
+            "iss": LOGIN_ISSUER,
+            "aud": self.0.rules.audience,
+            "sub": subject,
+            "iat": now.timestamp(),
+            "exp": expires_at.timestamp(),
+            // Two logins in one second are two tokens.
+            "jti": ulid::Ulid::from_bytes(rand::random()).to_string(),
+            self.0.rules.rights_claim.as_str(): rights.texts().collect::<Vec<_>>(),
+        });
+        let token = jsonwebtoken::encode(&header, &claims, &signing.key);
+        match token {
+            Ok(token) => Some(Issued {
+                token: token.into(),
+                expires_at,
+            }),
+            Err(error) => {
+                tracing::error!(%error, "a token cannot be signed");
+                None
+            }
+        }
+    }
+
+    /// Counts a request that was not let in.
+    pub fn count_refusal(&self, why: &str) {
+        self.0.meters.refused(why);
+    }
+
+    /// Counts a login by how it ended.
+    pub fn count_login(&self, outcome: &str) {
+        self.0.meters.login(outcome);
+    }
+
+    /// Who is let in, and how that is known.
+    #[must_use]
+    pub fn settings(&self) -> &AuthSettings {
+        &self.0.settings
+    }
+}
+
+impl Collect for Authenticator {
+    fn collect(&self, exposition: &mut Exposition) {
+        self.0.meters.collect(exposition);
+    }
+}
+
+impl Inner {
+    fn keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the keys in the files where they are others now; `told` is what was wrong the last time.
+    fn reload(&self, told: &mut Option<String>) {
+        match KeySet::read(&self.settings) {
+            Ok(keys) => {
+                *told = None;
+                if keys.is_same(&self.keys()) {
+                    return;
+                }
+                tracing::info!(keys = keys.verifying.len(), "the keys of tokens are others");
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+                self.cache.clear();
+            }
+            Err(error) => {
+                let error = crate::domain::error_chain(&error);
+                if told.as_ref() != Some(&error) {
+                    tracing::error!(error, "the keys of tokens are not read again; the old stay");
+                }
+                *told = Some(error);
+            }
+        }
+    }
+
+    async fn read_book(&self, book: &KeyBook) {
+        if let Err(error) = book.read().await {
+            tracing::warn!(%error, "the API keys could not be read");
+        }
+        let due = {
+            let mut noted_at = self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = noted_at.elapsed() >= NOTE_EVERY.min(self.settings.keys_max_age);
+            if due {
+                *noted_at = Instant::now();
+            }
+            due
+        };
+        if due && let Err(error) = book.note_uses().await {
+            tracing::warn!(%error, "when API keys were last used could not be noted");
+        }
+    }
+}
+
+/// Looks at the files every now and then, as long as there is someone to know.
+async fn follow_files(inner: Weak<Inner>) {
+    let mut told = None;
+    while let Some(pause) = pause(&inner, |settings| settings.reload) {
+        tokio::time::sleep(pause).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            inner.reload(&mut told);
+            told
+        });
+        let Ok(again) = looked.await else { return };
+        told = again;
+    }
+}
+
+async fn follow_book(inner: Weak<Inner>) {
+    while let Some(pause) = pause(&inner, |settings| settings.keys_reload) {
+        tokio::time::sleep(pause).await;
+        let Some(inner) = inner.upgrade() else { return };
+        if let Some(book) = &inner.book {
+            inner.read_book(book).await;
+        }
+    }
+}
+
+fn pause(inner: &Weak<Inner>, of: impl FnOnce(&AuthSettings) -> Duration) -> Option<Duration> {
+    inner.upgrade().map(|inner| of(&inner.settings))
+}
