@@ -1,7 +1,5 @@
 //! The table of API keys in PostgreSQL.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgBindIterExt as _, PgRow};
