@@ -2,7 +2,7 @@
 # The one test command: format, lints, docs, every test, and generated requests to the real server.
 #
 # The tests start PostgreSQL clusters of their own, so its server binaries must be here; on Debian
-# and its relatives they are installed when they are missing, and so are a C compiler and Node.js.
+# and its relatives they are installed when they are missing, and so are nginx, a C compiler and Node.js.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,6 +14,11 @@ has_postgres() {
         [[ -n $directory && -x $directory/initdb && -x $directory/postgres ]] && return 0
     done
     command -v initdb >/dev/null && command -v postgres >/dev/null
+}
+
+# Debian keeps it where administrators look.
+has_nginx() {
+    command -v nginx >/dev/null || [[ -x /usr/sbin/nginx || -x /usr/local/sbin/nginx ]]
 }
 
 as_root() {
@@ -43,12 +48,14 @@ has_node() {
 install_what_is_missing() {
     local packages=()
     has_postgres || packages+=(postgresql)
+    has_nginx || packages+=(nginx-light)
     command -v cc >/dev/null || packages+=(build-essential)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     has_node || packages+=(nodejs npm)
     [[ ${#packages[@]} -eq 0 ]] && return 0
     if ! command -v apt-get >/dev/null; then
         has_postgres || say "missing: PostgreSQL's server binaries (initdb and postgres), in PATH or by pg_config --bindir"
+        has_nginx || say "missing: nginx"
         command -v cc >/dev/null || say "missing: a C compiler, as cc in PATH"
         python3 -c 'import ensurepip, venv' 2>/dev/null || say "missing: python3 with its venv module"
         has_node || say "missing: Node.js 20 or newer, with npm"
@@ -78,4 +85,5 @@ cargo test --locked --all-targets
 cargo test --locked --doc
 # Another ten thousand seeds of the simulation; a seed that finds something tells how to replay it.
 cargo run --locked --example simulation -- --from 10000 --seeds 10000
+scripts/alerts.sh
 scripts/schemathesis.sh

@@ -4,8 +4,11 @@ mod adopt;
 mod history;
 mod logging;
 mod migrate;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod replay;
 mod serve;
+mod throttle;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,10 +44,10 @@ Examples:
   dormouse events tail --type User
   dormouse aggregate diff User u1
   dormouse replay --type User
-  dormouse export --include-secrets > log.jsonl
   dormouse adopt User --dry-run
   dormouse verify --json
   dormouse repair User 7 --from row --reason 'mended by hand'
+  dormouse export --include-secrets > log.jsonl
   DORMOUSE__STORE__URL=postgres://app@db/app dormouse migrate
 
 Settings come from config.toml in the working directory (or --config), then from the environment:
@@ -121,13 +124,16 @@ impl Source {
             ))
         });
         let settings = Settings::load(self.config.as_deref(), env).map_err(refuse)?;
-        logging::init(&settings.log).map_err(refuse)?;
+        logging::init(&settings.log, &settings.otlp).map_err(refuse)?;
         Ok(settings)
     }
 }
 
 fn main() -> ExitCode {
-    run(CommandLine::parse()).unwrap_or_else(|code| code)
+    let code = run(CommandLine::parse()).unwrap_or_else(|code| code);
+    #[cfg(feature = "otlp")]
+    otlp::flush();
+    code
 }
 
 fn run(line: CommandLine) -> Result<ExitCode, ExitCode> {

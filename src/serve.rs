@@ -1,16 +1,19 @@
 //! `dormouse serve`: the server, from the open store to the last answer.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use actix_web::{
-    App, HttpServer,
+    App,
     dev::{Server, ServerHandle},
     middleware::from_fn,
     web::{self, Data},
 };
 use dormouse::{
     domain::error_chain,
-    http::{self, BodyLimit, EventStreams, ReadModels, TraceLimit},
+    http::{
+        self, BodyLimit, Collectors, Edge, EdgeMeters, EventStreams, Listener, Listening,
+        ReadModels, RequestLimits, Tls, TraceLimit,
+    },
     iam::{self, PasswordHasher, PasswordSettings, UserDirectory, UserSearch},
     projection::{Projections, Subscriptions},
     runtime::Runtime,
@@ -20,8 +23,10 @@ use dormouse::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-/// Seconds that open connections get once all commands are answered: only idle ones are left.
-const CONNECTIONS_TIMEOUT_SECONDS: u64 = 1;
+/// What open connections get once all commands are answered: only idle ones are left.
+const CONNECTIONS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Who looks at figures and documents is few.
+const ADMIN_WORKERS: usize = 1;
 
 /// Runs the command to its end.
 pub(crate) fn run(settings: &Settings) -> ExitCode {
@@ -36,23 +41,27 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
 
 async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let asked_to_end = asked_to_end()?;
-    let store = store::open(&settings.store).await?;
+    let store = store::open_patiently(&settings.store).await?;
     let hasher = PasswordHasher::new(password_settings(&settings.iam))?;
     let builder = Runtime::builder(Arc::clone(&store)).settings(settings.clone());
     let runtime = iam::register(builder, &hasher).start().await?;
     let (projections, models) = projections(settings, &store)?;
     let subscriptions = Subscriptions::new(Arc::clone(&store), settings.streams.clone());
     let streams = EventStreams::new(Arc::clone(&store), subscriptions, settings.streams.clone());
-    let server = bind(settings, &runtime, models, &streams)?;
-    let handle = server.handle();
-    let running = actix_web::rt::spawn(server);
+    let servers = bind(settings, &runtime, models, &streams)?;
+    let mut handles = vec![servers.public.handle()];
+    let running = actix_web::rt::spawn(servers.public);
+    if let Some(admin) = servers.admin {
+        handles.push(admin.handle());
+        actix_web::rt::spawn(admin);
+    }
     let exclusive = settings.store.writers() == Writers::Exclusive;
     info!(store = %settings.store.url, exclusive, "ready");
 
     asked_to_end.await;
     // Their clients come back to another server; nobody waits for them.
     streams.close();
-    end(&runtime, &projections, &handle, &*store).await;
+    end(&runtime, &projections, &handles, &*store).await;
     running.await??;
     Ok(())
 }
@@ -82,39 +91,122 @@ fn projections(
     Ok((projections, models))
 }
 
+/// What listens: the server, and the second one for operators where the settings ask for it.
+struct Servers {
+    public: Server,
+    admin: Option<Server>,
+}
+
+/// Everything that is served, in each worker the same.
+#[derive(Clone)]
+struct Served {
+    runtime: Data<Runtime>,
+    models: Data<ReadModels>,
+    streams: Data<EventStreams>,
+    collectors: Data<Collectors>,
+    edge: Data<Edge>,
+    body_limit: Data<BodyLimit>,
+    limits: Data<RequestLimits>,
+    trace_limit: Data<TraceLimit>,
+    routes: fn(&mut web::ServiceConfig),
+}
+
+impl Served {
+    /// Called in each worker.
+    fn configure(&self, config: &mut web::ServiceConfig) {
+        config
+            .app_data(self.runtime.clone())
+            .app_data(self.models.clone())
+            .app_data(self.streams.clone())
+            .app_data(self.collectors.clone())
+            .app_data(self.body_limit.clone())
+            .app_data(self.limits.clone())
+            .app_data(self.trace_limit.clone())
+            .configure(self.routes)
+            .default_service(web::to(http::not_found));
+    }
+}
+
 fn bind(
     settings: &Settings,
     runtime: &Runtime,
     models: ReadModels,
     streams: &EventStreams,
-) -> Result<Server, Box<dyn std::error::Error>> {
-    let limit = BodyLimit(settings.http.body_limit);
-    let trace_limit = TraceLimit(settings.http.trace_limit);
-    let app_runtime = runtime.clone();
-    let models = Data::new(models);
-    let streams = Data::new(streams.clone());
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(Data::new(app_runtime.clone()))
-            .app_data(Data::new(limit))
-            .app_data(Data::new(trace_limit))
-            .app_data(models.clone())
-            .app_data(streams.clone())
-            .wrap(from_fn(http::close_when_ending))
-            .configure(http::configure)
-            .default_service(web::to(http::not_found))
-    })
-    .workers(settings.http.workers())
-    // An event of a stream must not wait until the client has acknowledged the one before.
-    .tcp_nodelay(true)
-    .disable_signals()
-    .shutdown_timeout(CONNECTIONS_TIMEOUT_SECONDS)
-    .bind(settings.http.bind)
-    .map_err(|error| format!("cannot listen on {}: {error}", settings.http.bind))?;
-    for address in server.addrs() {
-        info!("listening on http://{address}");
+) -> Result<Servers, Box<dyn std::error::Error>> {
+    let meters = Arc::new(EdgeMeters::default());
+    let tls = Tls::load(&settings.tls)?;
+    if let Some(tls) = &tls {
+        actix_web::rt::spawn(tls.clone().keep_fresh(Arc::clone(&meters)));
     }
-    Ok(server.run())
+    let served = Served {
+        runtime: Data::new(runtime.clone()),
+        models: Data::new(models),
+        streams: Data::new(streams.clone()),
+        collectors: Data::new(Collectors(vec![Arc::clone(&meters) as _])),
+        edge: Data::new(Edge::new(
+            &settings.http,
+            &settings.rate,
+            Arc::clone(&meters),
+        )),
+        body_limit: Data::new(BodyLimit(settings.http.body_limit)),
+        limits: Data::new(RequestLimits::of(&settings.http)),
+        trace_limit: Data::new(TraceLimit(settings.http.trace_limit)),
+        routes: http::configure,
+    };
+    let listener =
+        Listener::new(settings.http.clone(), tls, meters).shutdown_timeout(CONNECTIONS_TIMEOUT);
+    let Some(admin) = settings.http.admin_bind else {
+        let public = listen(
+            &listener,
+            settings.http.bind,
+            settings.http.workers(),
+            served,
+        )?;
+        info!("listening on {public:?}");
+        return Ok(Servers {
+            public: public.server,
+            admin: None,
+        });
+    };
+    let for_operators = Served {
+        routes: http::configure_admin,
+        ..served.clone()
+    };
+    let for_clients = Served {
+        routes: http::configure_public,
+        ..served
+    };
+    let public = listen(
+        &listener,
+        settings.http.bind,
+        settings.http.workers(),
+        for_clients,
+    )?;
+    info!("listening on {public:?}");
+    let admin = listen(&listener, admin, ADMIN_WORKERS, for_operators)?;
+    info!("for operators: {admin:?}");
+    Ok(Servers {
+        public: public.server,
+        admin: Some(admin.server),
+    })
+}
+
+fn listen(
+    listener: &Listener,
+    address: SocketAddr,
+    workers: usize,
+    served: Served,
+) -> Result<Listening, String> {
+    let factory = move || {
+        App::new()
+            .app_data(served.edge.clone())
+            .wrap(from_fn(http::close_when_ending))
+            .wrap(from_fn(http::keep_bounds))
+            .configure(|config| served.configure(config))
+    };
+    listener
+        .listen(address, workers, factory)
+        .map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 pub(crate) fn password_settings(settings: &IamSettings) -> PasswordSettings {
@@ -152,11 +244,13 @@ fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
 async fn end(
     runtime: &Runtime,
     projections: &Projections,
-    handle: &ServerHandle,
+    handles: &[ServerHandle],
     store: &dyn store::EventStore,
 ) {
     let ended = runtime.shutdown().await;
-    handle.stop(true).await;
+    for handle in handles {
+        handle.stop(true).await;
+    }
     projections.shutdown().await;
     store.close().await;
     if ended.unanswered == 0 {

@@ -17,6 +17,7 @@ use crate::{
     history::Line,
     place::{Place, Wanted},
     record::Record,
+    subscribers::Subscribers,
     support::postgres::Cluster,
     world::World,
 };
@@ -65,6 +66,7 @@ pub(crate) async fn run(plan: &Plan) -> Record {
     let faults = possible(plan, &world, &mut record);
     world.start().await;
     let callers = Callers::start(&world, plan.seed, plan.callers);
+    let subscribers = Subscribers::start(&world, plan.seed);
     rage(plan, &world, &faults, &mut record).await;
     sleep(QUIET).await;
     let surprises = tokio::select! {
@@ -81,6 +83,8 @@ pub(crate) async fn run(plan: &Plan) -> Record {
         let finding = format!("{surprises} answers that no client should get");
         record.findings.push(finding);
     }
+    let behind = subscribers.catch_up(&world, RECOVERY_LIMIT).await;
+    record.findings.extend(behind);
     end(&world, &mut record).await;
     judge("at the end", &world, &plan.history, &mut record).await;
     world.start().await;

@@ -14,12 +14,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use dormouse::{
     domain::{AggregateId, AggregateType, EventId, IdempotencyKey, Position, StreamId, Version},
-    store::{EventStore, RecordedEvent},
-    testing::checker::{self, Call, Command, Evidence, History, Refusal, Seen, StoredLog, Told},
+    store::{EventFilter, EventStore, RecordedEvent},
+    testing::checker::{
+        self, Call, Command, Evidence, History, Refusal, Seen, StoredLog, Subscriber, Told,
+    },
 };
 use serde_json::Value;
 
-use super::history::{self, Heard, Line, Nanos, Read, Send, Token};
+use super::history::{self, Follow, Heard, Line, Nanos, Read, Saw, Send, Token};
 
 pub(crate) use trials::trials;
 
@@ -54,6 +56,8 @@ pub(crate) struct Verdict {
     pub(crate) unknown_and_stored: usize,
     pub(crate) refused: usize,
     pub(crate) reads: usize,
+    /// What subscribers took for new, all together.
+    pub(crate) seen: usize,
     pub(crate) events: usize,
     pub(crate) violations: usize,
     pub(crate) told: Vec<String>,
@@ -82,10 +86,12 @@ pub(crate) async fn judge(lines: impl Iterator<Item = Line>, store: &dyn EventSt
         .iter()
         .filter(|token| log.events_of(&shown(**token)).next().is_some())
         .count();
+    let subscribers: Vec<Subscriber> = account.subscribers.into_values().collect();
+    verdict.seen = subscribers.iter().map(|one| one.seen.len()).sum();
     let evidence = Evidence {
         history: &history,
         log: &log,
-        subscribers: &[],
+        subscribers: &subscribers,
         rows: None,
     };
     let broken = checker::check(&evidence, |state: &mut State, event| {
@@ -107,6 +113,7 @@ struct Account {
     run: u64,
     records: Vec<(Nanos, Record)>,
     unknown: BTreeSet<Token>,
+    subscribers: HashMap<String, Subscriber>,
 }
 
 /// In the order of what counts as earlier, where two have one time: that makes the check weaker,
@@ -140,8 +147,26 @@ impl Account {
                 self.records.push((read.sent, sent));
                 self.records.push((read.at, Record::Read(number, read)));
             }
+            Line::Follow(follow) => {
+                let name = follow.subscriber.clone();
+                self.subscribers.insert(name, follower(follow));
+            }
+            Line::Saw(saw) => self.saw(&saw),
+            Line::Complete { subscriber } => {
+                if let Some(one) = self.subscribers.get_mut(&subscriber) {
+                    one.complete = true;
+                }
+            }
             Line::Fault { .. } => {}
         }
+    }
+
+    fn saw(&mut self, saw: &Saw) {
+        let one = self.subscribers.get_mut(&saw.subscriber);
+        let one = one.expect("it said first what it follows");
+        // What is no id is none that the log has.
+        let id = saw.event.parse().unwrap_or(EventId(ulid::Ulid::nil()));
+        one.seen.push((Position::new(saw.position), id));
     }
 
     /// The same, as the checker wants it; what is counted goes into the verdict.
@@ -198,6 +223,21 @@ impl Account {
         verdict.refused = verdict.commands - done.len() - unknown.len();
         self.unknown = unknown;
         history
+    }
+}
+
+fn follower(follow: Follow) -> Subscriber {
+    let stream = follow.id.as_deref().map(stream);
+    Subscriber {
+        name: follow.subscriber,
+        filter: EventFilter {
+            aggregate_type: stream.as_ref().map(|stream| stream.aggregate_type.clone()),
+            aggregate_id: stream.map(|stream| stream.aggregate_id),
+            ..EventFilter::default()
+        },
+        after: Position::ZERO,
+        seen: Vec::new(),
+        complete: false,
     }
 }
 

@@ -32,8 +32,30 @@ pub(crate) enum Line {
     Hear(Hear),
     /// A read that was answered.
     Read(Read),
+    /// A subscriber begins to follow the log.
+    Follow(Follow),
+    /// A subscriber took an event for new.
+    Saw(Saw),
+    /// A subscriber has had the time to see all that is stored.
+    Complete { subscriber: String },
     /// A fault was made.
     Fault { at: Nanos, fault: String },
+}
+
+/// Who follows what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Follow {
+    pub(crate) subscriber: String,
+    /// Of which aggregate; of all where there is none.
+    pub(crate) id: Option<String>,
+}
+
+/// What a subscriber took for new.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Saw {
+    pub(crate) subscriber: String,
+    pub(crate) position: u64,
+    pub(crate) event: String,
 }
 
 /// A try of a command.

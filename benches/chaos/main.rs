@@ -22,6 +22,7 @@ mod place;
 mod proxy;
 mod record;
 mod strace;
+mod subscribers;
 mod support;
 mod tmpfs;
 mod world;

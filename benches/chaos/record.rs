@@ -128,7 +128,7 @@ impl fmt::Display for Record {
             writeln!(
                 f,
                 "{when}: {} commands, {} acknowledged, {} refused, {} unknown ({} of them stored), \
-                 {} reads, {} events: {} violations",
+                 {} reads, {} events, seen {} times by subscribers: {} violations",
                 verdict.commands,
                 verdict.acknowledged,
                 verdict.refused,
@@ -136,6 +136,7 @@ impl fmt::Display for Record {
                 verdict.unknown_and_stored,
                 verdict.reads,
                 verdict.events,
+                verdict.seen,
                 verdict.violations
             )?;
             for told in &verdict.told {

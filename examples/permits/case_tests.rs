@@ -1,8 +1,11 @@
 //! The rules of a case, given, when and then.
 
 use chrono::{DateTime, Utc};
-use dormouse::domain::{
-    Aggregate as _, AggregateId, CommandContext, CorrelationId, CreatedBy, Handle, Version,
+use dormouse::{
+    domain::{
+        Aggregate as _, AggregateId, CommandContext, CorrelationId, CreatedBy, Handle, Version,
+    },
+    testing::AggregateContract,
 };
 
 use super::*;
@@ -172,4 +175,32 @@ fn an_activity_is_written_as_in_the_log() {
         Activity::PrintHold.to_string(),
         "T20 Print report Y to stop indication"
     );
+}
+
+#[test]
+fn a_case_keeps_the_contract_of_aggregates() {
+    let receive = ReceiveApplication {
+        group: "Group 1".to_owned(),
+        department: "General".to_owned(),
+        channel: "Internet".to_owned(),
+        at: at(0),
+    };
+    let script = AggregateContract::<PermitCase>::new(|case| {
+        case.command::<ReceiveApplication>("receive-application")
+            .command::<TakeStep>("take-step")
+    });
+
+    script
+        .send(receive.clone())
+        .sent_by(CreatedBy::parse("Resource26").unwrap())
+        .send(step(Activity::CheckConfirmation, 1))
+        .send(receive.clone())
+        .send(receive)
+        .sent_by(CreatedBy::parse("Resource01").unwrap())
+        .send(step(Activity::CheckConfirmation, 1))
+        .send(step(Activity::SendConfirmation, 2))
+        .send(step(Activity::DetermineStopAdvice, 3))
+        .send(step(Activity::DetermineStopIndication, 4))
+        .send(step(Activity::DetermineStopIndication, 5))
+        .check();
 }

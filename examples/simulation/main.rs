@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod followers;
 mod node;
 mod plan;
 mod shrink;

@@ -4,19 +4,22 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use dormouse::{
     domain::{AggregateId, Clock, Handle, IdGenerator},
+    projection::{Projections, Subscriptions},
     runtime::{
         Aggregates, Answer, CommandError, CommandOptions, Ended, Runtime, StateAt, StateError,
     },
-    settings::Settings,
+    settings::{ProjectionSettings, Settings},
+    store::EventStore,
     testing::{SimulatedClock, SimulatedStore},
 };
 use serde::Serialize;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     task::LocalSet,
 };
 
 use crate::{
+    followers::{Shelving, stream_settings},
     stutter::Scheduler,
     tally::{Tally, commands},
 };
@@ -26,6 +29,9 @@ pub(crate) struct Node {
     pub(crate) clock: SimulatedClock,
     runtime: Runtime,
     tallies: Aggregates<Tally>,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) projections: Option<Projections>,
+    gone: watch::Sender<bool>,
     /// Its tasks, until it is killed.
     tasks: RefCell<Option<Rc<LocalSet>>>,
     killed: Rc<Notify>,
@@ -39,6 +45,8 @@ pub(crate) struct NodeSetup {
     pub(crate) clock: SimulatedClock,
     pub(crate) settings: Settings,
     pub(crate) scheduler: Scheduler,
+    /// How the projection is kept, where there is one.
+    pub(crate) shelf: Option<ProjectionSettings>,
 }
 
 impl Node {
@@ -52,8 +60,22 @@ impl Node {
         });
         let clock: Arc<dyn Clock> = Arc::new(setup.clock.clone());
         let ids = IdGenerator::seeded(Arc::clone(&clock), setup.seed ^ setup.session << 32);
+        let store: Arc<dyn EventStore> = Arc::new(setup.store);
+        // What follows the log draws from generators of its own.
+        let seeded = |which: u64| {
+            let seed = setup.seed ^ setup.session << 32 ^ which << 60;
+            IdGenerator::seeded(Arc::clone(&clock), seed)
+        };
+        let subscriptions =
+            Subscriptions::with_ids(Arc::clone(&store), stream_settings(), seeded(1));
+        let projections = setup.shelf.map(|settings| {
+            let builder = Projections::builder(Arc::clone(&store)).settings(settings);
+            let builder = builder.clock(Arc::clone(&clock)).ids(seeded(2));
+            let started = builder.projection(Shelving).start();
+            started.expect("the projection starts")
+        });
         let scheduler = setup.scheduler;
-        let builder = Runtime::builder(Arc::new(setup.store))
+        let builder = Runtime::builder(store)
             .settings(setup.settings)
             .clock(clock)
             .ids(ids)
@@ -68,6 +90,9 @@ impl Node {
             clock: setup.clock,
             tallies: runtime.aggregates().expect("tallies are registered"),
             runtime,
+            subscriptions,
+            projections,
+            gone: watch::Sender::new(false),
             tasks: RefCell::new(Some(tasks)),
             killed,
         }
@@ -102,8 +127,15 @@ impl Node {
         self.on_it(async move { runtime.shutdown().await }).await
     }
 
-    /// Ends it where it stands.
+    /// Waits until it is killed.
+    pub(crate) async fn gone(&self) {
+        // The sender is in `self`, so the channel cannot close.
+        let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
+    }
+
+    /// Ends it where it stands. What follows the log for it is dead with its session at the store.
     pub(crate) fn kill(&self) {
+        self.gone.send_replace(true);
         self.killed.notify_one();
         drop(self.tasks.borrow_mut().take());
     }

@@ -10,6 +10,8 @@ use dormouse::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
+use crate::followers::{self, Follower, Shelf};
+
 /// Everything that a seed decides, but for the latencies and the scheduling, which follow from it
 /// while the plan is run.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) clients: Vec<Vec<Step>>,
     pub(crate) disturbances: Vec<Disturbance>,
     pub(crate) troubles: Vec<(CallKind, u64, Trouble)>,
+    pub(crate) followers: Vec<Follower>,
+    pub(crate) shelf: Option<Shelf>,
 }
 
 /// One thing that a client does.
@@ -129,7 +133,7 @@ impl Plan {
             });
             steps.collect()
         });
-        Self {
+        let mut plan = Self {
             seed,
             nodes,
             shared,
@@ -139,13 +143,23 @@ impl Plan {
             stutter: *pick(&mut random, &[0, 10, 50]),
             disturbances: disturbances(&mut random, nodes),
             troubles: troubles(&mut random),
+            followers: followers::draw_followers(&mut random, nodes),
+            shelf: followers::draw_shelf(&mut random, nodes),
+        };
+        if plan.shelf.is_some() {
+            plan.troubles.extend(followers::draw_troubles(&mut random));
         }
+        plan
     }
 
     /// How many parts can be left out.
     pub(crate) fn parts(&self) -> usize {
         let steps: usize = self.clients.iter().map(Vec::len).sum();
-        steps + self.disturbances.len() + self.troubles.len()
+        steps
+            + self.disturbances.len()
+            + self.troubles.len()
+            + self.followers.len()
+            + usize::from(self.shelf.is_some())
     }
 
     /// The same plan with those parts only that are kept.
@@ -158,16 +172,18 @@ impl Plan {
         }
         plan.disturbances.retain(|_| next());
         plan.troubles.retain(|_| next());
+        plan.followers.retain(|_| next());
+        plan.shelf = plan.shelf.filter(|_| next());
         plan
     }
 }
 
-fn pick<'a, T>(random: &mut StdRng, among: &'a [T]) -> &'a T {
+pub(crate) fn pick<'a, T>(random: &mut StdRng, among: &'a [T]) -> &'a T {
     &among[random.random_range(0..among.len())]
 }
 
 /// A time from a millisecond to [`LONGEST`], short ones as often as long ones.
-fn duration(random: &mut StdRng) -> Duration {
+pub(crate) fn duration(random: &mut StdRng) -> Duration {
     let scale = random.random_range(0..=LONGEST.as_millis().ilog2());
     Duration::from_millis(random.random_range(1..=1 << scale))
 }
@@ -284,19 +300,23 @@ fn troubles(random: &mut StdRng) -> Vec<(CallKind, u64, Trouble)> {
         } else {
             (CallKind::Other, random.random_range(1..=60))
         };
-        let trouble = match random.random_range(0..9) {
-            0 => Trouble::Fail,
-            1 => Trouble::LoseCall,
-            2 | 3 => Trouble::LoseAnswer,
-            4 => Trouble::EffectLater(duration(random)),
-            5 => Trouble::Slow(duration(random)),
-            6 => Trouble::AnswerLate(duration(random)),
-            7 => Trouble::Twice(duration(random)),
-            _ => Trouble::Conflict,
-        };
-        (kind, number, trouble)
+        let longest = duration(random);
+        (kind, number, trouble(random, longest))
     });
     drawn.collect()
+}
+
+pub(crate) fn trouble(random: &mut StdRng, time: Duration) -> Trouble {
+    match random.random_range(0..9) {
+        0 => Trouble::Fail,
+        1 => Trouble::LoseCall,
+        2 | 3 => Trouble::LoseAnswer,
+        4 => Trouble::EffectLater(time),
+        5 => Trouble::Slow(time),
+        6 => Trouble::AnswerLate(time),
+        7 => Trouble::Twice(time),
+        _ => Trouble::Conflict,
+    }
 }
 
 impl fmt::Display for Plan {
@@ -328,6 +348,12 @@ impl fmt::Display for Plan {
         }
         for (kind, number, trouble) in &self.troubles {
             writeln!(f, "{kind:?} #{number}: {trouble:?}")?;
+        }
+        for follower in &self.followers {
+            writeln!(f, "{follower:?}")?;
+        }
+        if let Some(shelf) = &self.shelf {
+            writeln!(f, "{shelf}")?;
         }
         Ok(())
     }

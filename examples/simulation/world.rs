@@ -9,20 +9,21 @@ use std::{
 
 use chrono::DateTime;
 use dormouse::{
-    domain::{AggregateId, AggregateType, StreamId},
+    domain::{AggregateId, AggregateType, Position, StreamId},
     store::{EventStore, memory::MemoryStore},
     testing::{
         SimulatedClock, SimulatedStore,
-        checker::{Evidence, History, StoredLog, check},
+        checker::{Evidence, History, StoredLog, Subscriber, check},
     },
 };
 use tokio::{
-    task::LocalSet,
-    time::{Instant, sleep, sleep_until},
+    sync::watch,
+    task::{JoinHandle, LocalSet},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
-    client,
+    client, followers,
     node::{Node, NodeSetup},
     plan::{Blow, Disturbance, LONGEST, Plan},
     stutter::Scheduler,
@@ -70,6 +71,8 @@ pub(crate) struct World {
     began: Instant,
     findings: RefCell<Vec<Finding>>,
     started: Cell<u64>,
+    /// Where the log ends, once nothing is added any more.
+    pub(crate) goal: watch::Sender<Option<Position>>,
 }
 
 /// Runs a plan on this thread, in a time of its own.
@@ -106,6 +109,17 @@ async fn simulate(plan: Plan, lie: Option<Lie>) -> Outcome {
         .iter()
         .map(|disturbance| tokio::task::spawn_local(Rc::clone(&world).disturb(*disturbance)))
         .collect();
+    let followers = world.plan.followers.iter().enumerate();
+    let followers: Vec<_> = followers
+        .map(|(number, follower)| {
+            let following = followers::follow(Rc::clone(&world), number, *follower);
+            tokio::task::spawn_local(following)
+        })
+        .collect();
+    let rebuilds = world.plan.shelf.iter().flat_map(|shelf| &shelf.rebuilds);
+    for (at, node) in rebuilds {
+        tokio::task::spawn_local(Rc::clone(&world).rebuild(*at, *node));
+    }
     let mut unsettled = Vec::new();
     for client in clients {
         unsettled.extend(client.await.expect("a client does not panic"));
@@ -114,7 +128,8 @@ async fn simulate(plan: Plan, lie: Option<Lie>) -> Outcome {
         disturbance.await.expect("a disturbance does not panic");
     }
     world.settle_down(unsettled).await;
-    world.judge(&memory).await
+    let seen = world.what_was_seen(&memory, followers).await;
+    world.judge(&memory, &seen).await
 }
 
 impl World {
@@ -140,6 +155,7 @@ impl World {
             began,
             findings: RefCell::default(),
             started: Cell::new(0),
+            goal: watch::Sender::new(None),
         })
     }
 
@@ -172,6 +188,7 @@ impl World {
             clock: self.clock.of_another_machine(),
             settings: self.plan.settings.clone(),
             scheduler: self.scheduler.clone(),
+            shelf: self.plan.shelf.as_ref().map(|shelf| shelf.settings.clone()),
         })
         .await;
         self.nodes.borrow_mut()[number] = Some(Rc::new(node));
@@ -193,9 +210,10 @@ impl World {
                 self.note(&format!("node {number} is asked to end"));
                 let began = Instant::now();
                 let ended = node.shutdown().await;
+                let took = began.elapsed();
                 self.note(&format!("node {number} ends: {ended:?}"));
-                if began.elapsed() > self.plan.settings.runtime.shutdown_timeout + SLACK {
-                    let text = format!("node {number} took {:?} to end", began.elapsed());
+                if took > self.plan.settings.runtime.shutdown_timeout + SLACK {
+                    let text = format!("node {number} took {took:?} to end");
                     self.find(Finding::new("Hung", text));
                 }
                 (down, false)
@@ -237,7 +255,44 @@ impl World {
         }
     }
 
-    async fn judge(&self, memory: &MemoryStore) -> Outcome {
+    /// What each follower and the projection saw, once they have had the time to see all.
+    async fn what_was_seen(
+        &self,
+        memory: &MemoryStore,
+        followers: Vec<JoinHandle<Subscriber>>,
+    ) -> Vec<Subscriber> {
+        let complete = followers::catch_up(self, memory).await;
+        if !complete {
+            let text = "the projection does not get to the end of the log though all is well";
+            self.find(Finding::new("NotRecovered", text));
+        }
+        let mut seen = Vec::new();
+        for follower in followers {
+            if let Ok(ended) = timeout(LONGEST, follower).await {
+                seen.push(ended.expect("a follower does not panic"));
+            } else {
+                let text = "a follower does not get to the end of the log though all is well";
+                self.find(Finding::new("NotRecovered", text));
+            }
+        }
+        if self.plan.shelf.is_some() {
+            seen.push(followers::shelved(memory, complete).await);
+        }
+        seen
+    }
+
+    /// Asks a node to build the projection anew; it may fail, or not be there.
+    async fn rebuild(self: Rc<Self>, at: Duration, node: usize) {
+        sleep_until(self.began + at).await;
+        let node = self.node(node);
+        if let Some(projections) = node.and_then(|node| node.projections.clone()) {
+            // A node that is killed meanwhile never answers.
+            let asked = timeout(LONGEST, projections.rebuild("shelf")).await;
+            self.note(&format!("a rebuild is asked for: {}", asked.is_ok()));
+        }
+    }
+
+    async fn judge(&self, memory: &MemoryStore, seen: &[Subscriber]) -> Outcome {
         let history = self.history.borrow().clone();
         let log = StoredLog::read(memory, |event| Some(TallyEvent::token(event).into())).await;
         let log = log.expect("memory can be read");
@@ -246,7 +301,7 @@ impl World {
         let evidence = Evidence {
             history: &history,
             log: &log,
-            subscribers: &[],
+            subscribers: seen,
             rows: None,
         };
         for violation in check(&evidence, fold) {

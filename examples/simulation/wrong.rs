@@ -22,7 +22,7 @@ use dormouse::{
     store::{
         AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
         Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
-        Verdict, memory::MemoryStore,
+        Verdict, memory::MemoryStore, models::ReadModels,
     },
 };
 use ulid::Ulid;
@@ -52,6 +52,8 @@ pub(crate) enum Lie {
     ShowsOldVersions,
     /// Every third recovery misses the last event.
     RecoversTooLittle,
+    /// Every fifth page of the log has lost its last event.
+    HidesEvents,
     /// Snapshots are told to be one version older than they are.
     MisdatesSnapshots,
 }
@@ -178,7 +180,11 @@ impl EventStore for Liar {
     }
 
     async fn query_log(&self, query: &LogQuery) -> Result<LogPage, ReadError> {
-        self.inner.query_log(query).await
+        let mut page = self.inner.query_log(query).await?;
+        if self.lie == Lie::HidesEvents && !page.events.is_empty() && self.every(5) {
+            page.events.pop();
+        }
+        Ok(page)
     }
 
     async fn event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
@@ -238,6 +244,10 @@ impl EventStore for Liar {
             }
         }
         self.inner.save_snapshots(snapshots, keep).await
+    }
+
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        self.inner.read_models()
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

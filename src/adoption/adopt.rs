@@ -277,8 +277,7 @@ fn why(loss: &Loss) -> String {
     match loss {
         Loss::Claim { claim, holder } => format!("its `{}` is also that of {holder}", claim.name),
         Loss::Refused { claim } => format!("another row has the same `{}`", claim.name),
-        Loss::Key(_) | Loss::Version { .. } | Loss::Row | Loss::Contested => {
-            "another writer was first".to_owned()
-        }
+        Loss::Key(_) | Loss::Version { .. } | Loss::Row => "another writer was first".to_owned(),
+        Loss::Contested => "another program is writing it just now".to_owned(),
     }
 }

@@ -248,7 +248,7 @@ impl Work<'_> {
                 column: claim.name.into_owned(),
             }),
             Some(Verdict::Lost(
-                Loss::Version { .. } | Loss::Row | Loss::Key(_) | Loss::Contested,
+                Loss::Version { .. } | Loss::Row | Loss::Contested | Loss::Key(_),
             )) => Err(AdoptionError::Changed),
         }
     }

@@ -1,10 +1,10 @@
-//! The commands on a log from a shell (`events`, `aggregate`, `projections`, `export` and `import`),
-//! and those that bring rows and log together (`adopt`, `verify` and `repair`).
+//! The commands that read a log from a shell (`events`, `aggregate`, `projections`), that move it
+//! (`export`, `import`), and that bring rows and log together (`adopt`, `verify`, `repair`).
 //!
 //! The `dormouse` binary has them for the reference domain; a service with aggregates of its own
 //! gives its own binary the same by adding [`HistoryCommand`] and [`AdoptionCommand`] to its
-//! command line and running them with what it registers. Nothing but `import`, `adopt` and
-//! `repair` writes to the log, so all else may be used beside a running server, on SQLite too.
+//! command line and running them with what it registers. Nothing but `import`, `adopt` and `repair`
+//! writes to the log, so all else may be used beside a running server, on SQLite too.
 //!
 //! Invariants: data goes to stdout, words to stderr; with `--json` each line is one JSON object;
 //! secrets are never shown, but by an export that is asked for them.

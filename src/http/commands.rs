@@ -16,6 +16,7 @@ use super::{
     problem::{Code, Problem},
     request::{aggregate_id, body, command_options, query, segment},
     runtime,
+    trace_context::continue_trace,
 };
 use crate::{
     domain::{AggregateId, CorrelationId, EventId, Position, Version},
@@ -90,6 +91,7 @@ async fn execute(
         .unwrap_or_else(|| CorrelationId(runtime.new_id()));
     options.correlation_id = Some(correlation_id);
     let span = info_span!("command", aggregate_type, aggregate_id = %id, command, %correlation_id);
+    continue_trace(&span, request.headers());
     let executed = async {
         let body = body(request, payload).await?;
         let executing = runtime.execute(aggregate_type, id.clone(), command, &body, options);

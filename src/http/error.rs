@@ -26,6 +26,7 @@ impl From<CommandError> for Problem {
             CommandError::ClaimTaken(claim) => Self::new(Code::ClaimTaken, detail)
                 .with("claim", claim.name)
                 .with("value", claim.value),
+            CommandError::TooLarge(_) => Self::new(Code::PayloadTooLarge, detail),
             CommandError::KeyReused => Self::new(Code::IdempotencyKeyReused, detail),
             CommandError::WriteConflict => Self::new(Code::WriteConflict, detail),
             CommandError::Overloaded { .. } | CommandError::ShuttingDown => {

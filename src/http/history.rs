@@ -13,7 +13,7 @@ use super::{
     event_filter::event_filter,
     problem::{Code, Problem},
     reads::known_type,
-    request::{number, query, segment},
+    request::{number, page_limit, query, segment},
     runtime, trace,
 };
 use crate::{
@@ -56,7 +56,7 @@ pub(super) async fn aggregates(request: HttpRequest) -> Result<HttpResponse, Pro
     let after = query.iter().find(|(name, _)| name == "after");
     let after = after.map(|(_, id)| AggregateId::parse(id)).transpose();
     let after = after.map_err(|error| invalid(format!("the query parameter `after`: {error}")))?;
-    let limit = limit(&query)?;
+    let limit = limit(&request, &query)?;
     // One more than asked for tells whether there is a next page.
     let found = runtime.aggregates_of(&aggregate_type, after.as_ref(), limit + 1);
     let mut found = found.await?;
@@ -77,7 +77,7 @@ pub(super) async fn aggregates(request: HttpRequest) -> Result<HttpResponse, Pro
 pub(super) async fn events(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let runtime = runtime(&request)?;
     let (filter, query) = event_filter(&request, &["after", "order", "limit"])?;
-    let limit = limit(&query)?;
+    let limit = limit(&request, &query)?;
     let find = |name: &str| query.iter().find(|(other, _)| other == name);
     let after = match find("after") {
         None => None,
@@ -159,8 +159,8 @@ fn ok() -> actix_web::HttpResponseBuilder {
     ok
 }
 
-fn limit(query: &[(String, String)]) -> Result<u32, Problem> {
-    let limit = number(query, "limit", 1..=1000, 100)?;
+fn limit(request: &HttpRequest, query: &[(String, String)]) -> Result<u32, Problem> {
+    let limit = page_limit(request, query)?;
     Ok(u32::try_from(limit).unwrap_or(u32::MAX))
 }
 

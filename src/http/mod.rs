@@ -22,32 +22,44 @@
 //! Invariants: every error is a problem of the catalogue, made in one place; no answer shows a
 //! secret, SQL, a path or a stack trace; nothing in a request can make a 5xx.
 
+mod client;
 mod commands;
+mod cors;
+mod edge;
 mod ending;
 mod error;
 mod event_filter;
 mod face;
+mod headers;
 mod health;
 mod history;
+mod limits;
 mod problem;
 mod read_models;
 mod reads;
 mod request;
 mod routes;
+mod server;
 mod streams;
+mod tls;
 mod trace;
+mod trace_context;
 
 use actix_web::{HttpRequest, web::Data};
 
 pub use commands::not_found;
+pub use edge::{Edge, keep_bounds};
 pub use ending::close_when_ending;
 pub use face::metrics::Collectors;
 pub use history::TraceLimit;
+pub use limits::{EdgeMeters, RequestLimits};
 pub use problem::{Code, Problem};
 pub use read_models::ReadModels;
 pub use request::BodyLimit;
-pub use routes::configure;
+pub use routes::{configure, configure_admin, configure_public};
+pub use server::{Listener, Listening};
 pub use streams::EventStreams;
+pub use tls::{Tls, TlsError};
 
 use crate::runtime::Runtime;
 

@@ -1,5 +1,7 @@
 //! Problems: every error a client sees, as `application/problem+json` (RFC 9457).
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -27,10 +29,13 @@ pub enum Code {
     ClaimTaken,
     WriteConflict,
     VersionMismatch,
+    RequestTimeout,
     PayloadTooLarge,
+    HeadTooLarge,
     UnsupportedMediaType,
     CommandRejected,
     IdempotencyKeyReused,
+    RateLimited,
     Overloaded,
     StoreUnavailable,
     CommandTimeout,
@@ -64,6 +69,9 @@ impl Code {
                 412,
                 "The aggregate is at another version",
             ),
+            Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
+            Self::HeadTooLarge => ("head-too-large", 431, "The head is too large"),
+            Self::RateLimited => ("rate-limited", 429, "This caller asks too often"),
             Self::PayloadTooLarge => ("payload-too-large", 413, "The body is too large"),
             Self::UnsupportedMediaType => (
                 "unsupported-media-type",
@@ -101,12 +109,15 @@ impl Code {
 
     /// Whether it passes by itself, so that a client should come back.
     pub(super) const fn passes(self) -> bool {
-        matches!(self, Self::Overloaded | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::Overloaded | Self::StoreUnavailable | Self::RateLimited
+        )
     }
 }
 
 /// Seconds after which a client may come back.
-const RETRY_AFTER_SECONDS: u32 = 1;
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// An error on its way to a client: what is said here is all the client sees.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -116,6 +127,7 @@ pub struct Problem {
     detail: String,
     members: Map<String, Value>,
     allow: Option<&'static str>,
+    retry_after: u64,
 }
 
 impl Problem {
@@ -126,6 +138,7 @@ impl Problem {
             detail: detail.into(),
             members: Map::new(),
             allow: None,
+            retry_after: RETRY_AFTER_SECONDS,
         }
     }
 
@@ -133,6 +146,14 @@ impl Problem {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same, for a client that may come back after that time, in whole seconds.
+    #[must_use]
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = seconds.max(RETRY_AFTER_SECONDS);
         self
     }
 
@@ -172,7 +193,7 @@ impl ResponseError for Problem {
         response.content_type("application/problem+json");
         response.insert_header((CACHE_CONTROL, "no-store"));
         if self.code.passes() {
-            response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS.to_string()));
+            response.insert_header((RETRY_AFTER, self.retry_after.to_string()));
         }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));

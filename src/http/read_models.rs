@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     face::ModelDescription,
     problem::{Code, Problem},
-    request::{number, query, segment},
+    request::{number, page_limit, query, segment},
 };
 use crate::{
     domain::Position,
@@ -145,7 +145,7 @@ fn asked(
     let known = [model.parameters(), COMMON].concat();
     let given = query(request, &known)?;
     let has = |name: &str| given.iter().any(|(other, _)| other == name);
-    let limit = number(&given, "limit", 1..=1000, 100)?;
+    let limit = page_limit(request, &given)?;
     let after_position = number(&given, "after_position", 0..=i64::MAX.cast_unsigned(), 0)?;
     let most = u64::try_from(max_wait.as_millis()).unwrap_or(u64::MAX);
     let usual = u64::try_from(DEFAULT_WAIT.as_millis()).unwrap_or(u64::MAX);

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{
     event_filter::time,
     problem::{Code, Problem},
-    request::{aggregate_id, number, query, segment},
+    request::{aggregate_id, number, page_limit, query, segment},
     runtime,
 };
 use crate::{
@@ -69,7 +69,7 @@ pub(super) async fn events(request: HttpRequest) -> Result<HttpResponse, Problem
     let id = aggregate_id(&request)?;
     let query = query(&request, &["from_version", "limit"])?;
     let from = number(&query, "from_version", 0..=i64::MAX.cast_unsigned(), 0)?;
-    let limit = number(&query, "limit", 1..=1000, 100)?;
+    let limit = page_limit(&request, &query)?;
     let read = async |from: u64, limit: u64| {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let found = runtime.events(aggregate_type, id.clone(), Version::new(from), limit);

@@ -11,7 +11,11 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 
-use super::problem::{Code, Problem};
+use super::{
+    edge::Edge,
+    limits::{RequestLimits, is_deeper_than},
+    problem::{Code, Problem},
+};
 use crate::{
     domain::{AggregateId, IdempotencyKey, Version},
     runtime::{CommandOptions, Expected},
@@ -198,18 +202,48 @@ pub(super) async fn body(request: &HttpRequest, mut payload: Payload) -> Result<
     if announced.is_some_and(|announced| announced > limit) {
         return Err(too_large());
     }
+    let limits = RequestLimits::at(request);
     let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(64 * 1024));
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| invalid("the body broke off"))?;
-        if body.len() + chunk.len() > limit {
-            return Err(too_large());
+    let reading = async {
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| invalid("the body broke off"))?;
+            if body.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
         }
-        body.extend_from_slice(&chunk);
+        Ok(())
+    };
+    match tokio::time::timeout(limits.body_timeout, reading).await {
+        Ok(read) => read?,
+        Err(_) => return Err(too_slow(request, limits.body_timeout)),
     }
     if !body.is_empty() {
         check_media_type(request.headers())?;
     }
+    if is_deeper_than(limits.json_depth, &body) {
+        let detail = format!("the body is nested deeper than {}", limits.json_depth);
+        return Err(Problem::new(Code::InvalidJson, detail));
+    }
     Ok(body)
+}
+
+fn too_slow(request: &HttpRequest, limit: Duration) -> Problem {
+    if let Some(edge) = request.app_data::<actix_web::web::Data<Edge>>() {
+        edge.meters().body_timed_out();
+    }
+    let limit = limit.as_secs_f64();
+    let detail = format!("the body took longer than {limit} seconds to arrive");
+    Problem::new(Code::RequestTimeout, detail)
+}
+
+/// How many entries a page is to have: `limit`, up to what the settings allow.
+pub(super) fn page_limit(
+    request: &HttpRequest,
+    query: &[(String, String)],
+) -> Result<u64, Problem> {
+    let most = u64::from(RequestLimits::at(request).page);
+    number(query, "limit", 1..=most, most.min(100))
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {

@@ -68,18 +68,46 @@ pub(super) const ENDPOINTS: &[Endpoint] = endpoints! {
 };
 
 const SCOPE: &str = "/v1";
+/// What moves to `http.admin_bind`.
+const FOR_OPERATORS: &[&str] = &[
+    "/v1/runtime",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/docs/{file}",
+];
+/// What is at both.
+const FOR_ALL: &[&str] = &["/livez", "/readyz"];
 const NEW_AGGREGATE: &str = "/v1/aggregates/{type}/commands/{command}";
 
 /// Adds dormouse's routes: `/v1/…`, `/livez`, `/readyz`, `/metrics`, `/openapi.json` and `/docs`.
 ///
 /// The app needs the runtime in its data (`web::Data<Runtime>`), and may have a
-/// [`BodyLimit`](super::BodyLimit), [`TraceLimit`](super::TraceLimit),
+/// [`BodyLimit`](super::BodyLimit), [`RequestLimits`](super::RequestLimits),
+/// [`TraceLimit`](super::TraceLimit),
 /// [`ReadModels`](super::ReadModels), [`EventStreams`](super::EventStreams) and
 /// [`Collectors`](super::Collectors). What lies outside these routes stays the app's own;
 /// [`not_found`] is a default for it.
 pub fn configure(config: &mut ServiceConfig) {
+    add(config, |_| true);
+}
+
+/// As [`configure`], without what is for operators: [`configure_admin`] has that.
+pub fn configure_public(config: &mut ServiceConfig) {
+    add(config, |path| !FOR_OPERATORS.contains(&path));
+}
+
+/// What is for operators: `/metrics`, `/docs`, `/openapi.json` and `/v1/runtime`; and `/livez` and
+/// `/readyz`, which [`configure_public`] has as well.
+pub fn configure_admin(config: &mut ServiceConfig) {
+    add(config, |path| {
+        FOR_OPERATORS.contains(&path) || FOR_ALL.contains(&path)
+    });
+}
+
+fn add(config: &mut ServiceConfig, has: fn(&str) -> bool) {
     let mut v1 = web::scope(SCOPE);
-    for endpoint in ENDPOINTS {
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| has(endpoint.path)) {
         if endpoint.path == NEW_AGGREGATE {
             // An aggregate may have the id `commands`; this route would take its events.
             let events = web::resource("/aggregates/{type}/{id:commands}/events")
@@ -107,6 +135,19 @@ impl Endpoint {
             Verb::Post => resource
                 .route((self.route)().method(Method::POST))
                 .default_service(web::to(commands::only_post)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_operators_is_there() {
+        for path in FOR_OPERATORS.iter().chain(FOR_ALL) {
+            let is_it = |endpoint: &&Endpoint| endpoint.path == *path;
+            assert_eq!(ENDPOINTS.iter().filter(is_it).count(), 1, "{path}");
         }
     }
 }

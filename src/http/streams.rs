@@ -5,12 +5,13 @@
 //! a page, and nobody waits for it. The task ends with its client, with the server, when the client
 //! takes nothing for too long, and when nothing that is meant can come any more.
 
+mod slots;
 mod text;
 
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage as _, HttpRequest, HttpResponse,
     http::{
         Method,
         header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -20,12 +21,14 @@ use actix_web::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, error, warn};
 
+use self::slots::{Slot, Slots};
 use super::{
+    client::Caller,
     event_filter::event_filter,
     problem::{Code, Problem},
     request::{header, number},
@@ -55,7 +58,7 @@ pub struct EventStreams {
     store: Arc<dyn EventStore>,
     subscriptions: Subscriptions,
     settings: StreamSettings,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     clock: Arc<dyn Clock>,
 }
 
@@ -70,7 +73,7 @@ impl EventStreams {
         Self {
             store,
             subscriptions,
-            slots: Arc::new(Semaphore::new(settings.max_open)),
+            slots: Slots::new(settings.max_open, settings.max_per_caller),
             settings,
             clock: Arc::new(SystemClock),
         }
@@ -79,7 +82,7 @@ impl EventStreams {
     /// How many streams are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.settings.max_open - self.slots.available_permits()
+        self.slots.taken()
     }
 
     /// What the streams and all others read through.
@@ -92,21 +95,6 @@ impl EventStreams {
     pub fn close(&self) {
         self.slots.close();
         self.subscriptions.close();
-    }
-
-    fn slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned();
-        slot.map_err(|_| {
-            let detail = if self.slots.is_closed() {
-                "the node is shutting down".to_owned()
-            } else {
-                format!(
-                    "{} streams are open, no more are served",
-                    self.settings.max_open
-                )
-            };
-            Problem::new(Code::Overloaded, detail)
-        })
     }
 
     /// Whether nothing that is meant can come any more: its last time is over, and all is read.
@@ -148,7 +136,8 @@ pub(super) async fn stream(request: HttpRequest) -> Result<HttpResponse, Problem
         return Err(Problem::new(Code::NotFound, "there are no streams here"));
     };
     let asked = asked(&request)?;
-    let slot = streams.slot()?;
+    let caller = request.extensions().get::<Caller>().cloned();
+    let slot = streams.slots.take(caller)?;
     let last = streams.store.last_position().await?;
     if asked.after > last {
         // A log that was restored to an earlier time takes positions a second time: to wait for
@@ -231,7 +220,7 @@ struct Feed {
     to: Option<DateTime<Utc>>,
     sender: mpsc::Sender<Bytes>,
     /// Given back with the rest.
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 impl Feed {

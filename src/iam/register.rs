@@ -102,3 +102,6 @@ fn unhashed(error: &HashError) -> CommandError {
         HashError::Failed(_) | HashError::BrokenOff(_) => CommandError::Internal(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

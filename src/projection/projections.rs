@@ -7,14 +7,13 @@ use std::{
 };
 
 use tokio::{sync::watch, task::JoinSet};
-use ulid::Ulid;
 
 use super::{
     Projection, ProjectionStatus, Rebuild, RebuildError, applied::Applied, inline::Inline, rebuild,
     status, supervisor::Supervisor,
 };
 use crate::{
-    domain::{Clock, Position, SystemClock},
+    domain::{Clock, IdGenerator, Position, SystemClock},
     settings::ProjectionSettings,
     store::{
         EventStore,
@@ -67,6 +66,7 @@ pub struct ProjectionsBuilder {
     store: Arc<dyn EventStore>,
     settings: ProjectionSettings,
     clock: Arc<dyn Clock>,
+    ids: Option<IdGenerator>,
     registered: Vec<Arc<dyn Projection>>,
     inline: Vec<Arc<dyn Projection>>,
 }
@@ -83,6 +83,13 @@ impl ProjectionsBuilder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Where this process's name in leases, and all that is left to chance, is drawn from.
+    #[must_use]
+    pub fn ids(mut self, ids: IdGenerator) -> Self {
+        self.ids = Some(ids);
         self
     }
 
@@ -125,7 +132,9 @@ impl ProjectionsBuilder {
         self.set_hook(models.as_deref())?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let holder = Ulid::generate().to_string();
+        let ids = self.ids;
+        let ids = Arc::new(ids.unwrap_or_else(|| IdGenerator::new(Arc::clone(&self.clock))));
+        let holder = ids.next().to_string();
         if let Some(models) = &models {
             for (name, versions) in by_name {
                 let supervisor = Supervisor {
@@ -136,6 +145,7 @@ impl ProjectionsBuilder {
                     models: Arc::clone(models),
                     settings: self.settings.clone(),
                     holder: holder.clone(),
+                    ids: Arc::clone(&ids),
                     applied: Arc::clone(&applied[name]),
                     stopped: stopped.clone(),
                 };
@@ -241,6 +251,7 @@ impl Projections {
             store,
             settings: ProjectionSettings::default(),
             clock: Arc::new(SystemClock),
+            ids: None,
             registered: Vec::new(),
             inline: Vec::new(),
         }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rand::RngExt as _;
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
@@ -13,7 +12,7 @@ use super::{
     switch::Switched,
 };
 use crate::{
-    domain::{Position, error_chain},
+    domain::{IdGenerator, Position, error_chain},
     store::models::{Epoch, ModelError},
 };
 
@@ -26,6 +25,8 @@ pub(super) struct Runner {
     pub(super) work: Work,
     /// What this process calls itself in a lease.
     pub(super) holder: String,
+    /// What pauses are drawn from.
+    pub(super) ids: Arc<IdGenerator>,
     pub(super) applied: Arc<Applied>,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -70,11 +71,11 @@ impl Runner {
                 Ok(Acquired::Held) => {
                     // A holder that ends gives it back at once; one that dies, by its expiry.
                     let look = (self.work.settings.lease / 4).min(Duration::from_secs(1));
-                    pause(jittered(look), &mut stopped).await;
+                    pause(self.jittered(look), &mut stopped).await;
                 }
                 Err(error) => {
                     self.note_failure(&error);
-                    pause(jittered(retry), &mut stopped).await;
+                    pause(self.jittered(retry), &mut stopped).await;
                     retry = (retry * 2).min(self.work.settings.retry);
                 }
             }
@@ -125,6 +126,7 @@ impl Runner {
     async fn hold(&self, progress: Progress) -> End {
         let epoch = progress.epoch;
         let end = tokio::select! {
+            biased;
             end = self.work_on(progress) => end,
             () = self.renew(epoch) => End::Fenced,
         };
@@ -199,7 +201,7 @@ impl Runner {
                     progress.at = None;
                     // Less at once may be within a limit that all at once is not.
                     progress.limit = (progress.limit / 2).max(1);
-                    pause(jittered(progress.retry), &mut stopped).await;
+                    pause(self.jittered(progress.retry), &mut stopped).await;
                     progress.retry = (progress.retry * 2).min(self.work.settings.retry);
                 }
             }
@@ -226,11 +228,13 @@ impl Runner {
         // nobody sees the difference but who waits for it, and that one is heard at once.
         if !awaited {
             tokio::select! {
+                biased;
                 () = pause(self.work.settings.gather, stopped) => {}
                 () = self.applied.look.notified() => return,
             }
         }
         tokio::select! {
+            biased;
             () = pause(progress.idle, stopped) => {}
             () = self.applied.look.notified() => {}
             () = hinted(hints) => {}
@@ -357,6 +361,13 @@ impl Runner {
         Ok(())
     }
 
+    /// Between half of it and all: so that those who failed together do not come back together.
+    fn jittered(&self, time: Duration) -> Duration {
+        // A new id is as good a die as any, and the only one here that can be seeded.
+        let percent = u32::try_from(self.ids.next().random() % 50).unwrap_or(0);
+        time * (50 + percent) / 100
+    }
+
     /// Tells a failure once, and keeps it for whoever asks.
     fn note_failure(&self, error: &ModelError) {
         let error = error_chain(error);
@@ -407,9 +418,4 @@ async fn hinted(hints: &mut Option<watch::Receiver<Position>>) {
         *hints = None;
     }
     std::future::pending::<()>().await;
-}
-
-/// Between half of it and all: so that those who failed together do not come back together.
-fn jittered(time: Duration) -> Duration {
-    time.mul_f64(rand::rng().random_range(0.5..1.0))
 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{Build, Projection, applied::Applied, batch::Work, runner::Runner};
 use crate::{
-    domain::error_chain,
+    domain::{IdGenerator, error_chain},
     settings::ProjectionSettings,
     store::{
         EventStore,
@@ -34,6 +34,8 @@ pub(super) struct Supervisor {
     pub(super) settings: ProjectionSettings,
     /// What this process calls itself in a lease.
     pub(super) holder: String,
+    /// What pauses are drawn from.
+    pub(super) ids: Arc<IdGenerator>,
     pub(super) applied: Arc<Applied>,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -98,6 +100,7 @@ impl Supervisor {
                     inline: self.inline,
                 },
                 holder: self.holder.clone(),
+                ids: Arc::clone(&self.ids),
                 applied: Arc::clone(&self.applied),
                 stopped: self.stopped.clone(),
             };
@@ -180,6 +183,7 @@ impl Supervisor {
 /// Waits, but not longer than until the end is asked for.
 pub(super) async fn pause(time: Duration, stopped: &mut watch::Receiver<bool>) {
     tokio::select! {
+        biased;
         () = sleep(time) => {}
         // Without a sender the process is ending too.
         _ = stopped.wait_for(|stopped| *stopped) => {}

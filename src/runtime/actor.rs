@@ -16,7 +16,7 @@ use actix::{
     WrapFuture as _,
 };
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{Instrument as _, Span, error};
 
 use super::{
     CommandError, RecoveryError,
@@ -130,8 +130,11 @@ impl<A: Aggregate> AggregateActor<A> {
                 StateAfter::Sound
             }
             Work::Command(ask) => {
-                let outcome = decide(&self.kind, &self.stream, &mut self.ahead, &mut **ask);
+                let deciding = ask.stages().decide();
+                let outcome = deciding
+                    .in_scope(|| decide(&self.kind, &self.stream, &mut self.ahead, &mut **ask));
                 pending.decided = outcome.decided;
+                ask.stages().flush();
                 outcome.state
             }
         };
@@ -262,6 +265,7 @@ impl<A: Aggregate> AggregateActor<A> {
         };
         self.settled = None;
         let conflicts = self.queue.front().map_or(0, |pending| pending.conflicts);
+        let span = self.queue.front().and_then(|first| first.work.recovery());
         let pause = pause_after(conflicts, &self.kind.node.ids);
         let kind = Arc::clone(&self.kind);
         let stream = self.stream.clone();
@@ -275,6 +279,7 @@ impl<A: Aggregate> AggregateActor<A> {
             }
             rows::load(&kind, &stream, known).await
         };
+        let load = load.instrument(span.unwrap_or_else(Span::none));
         let load = load
             .into_actor(self)
             .map(|loaded, actor, ctx| actor.loaded(loaded, ctx));

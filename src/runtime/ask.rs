@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
-use super::{Answer, CommandError, Expected, StateError, folded::Folded, load::Ticket};
+use super::{
+    Answer, CommandError, Expected, StateError, folded::Folded, load::Ticket, spans::Stages,
+};
 use crate::domain::{
     Aggregate, CausationId, CommandContext, CorrelationId, CreatedBy, Handle, IdempotencyKey,
 };
@@ -58,6 +60,7 @@ pub(super) struct CommandMeta {
     /// When it happened, where its sender says.
     pub(super) occurred_at: Option<DateTime<Utc>>,
     pub(super) key: Option<KeyMeta>,
+    pub(super) stages: Stages,
 }
 
 /// What a keyed command leaves in its receipt.
@@ -74,6 +77,9 @@ pub(super) type Settled = Answer<Option<Box<RawValue>>>;
 /// A command of any type, for an aggregate of type `A`.
 pub(super) trait Ask<A: Aggregate>: Send {
     fn meta(&self) -> &CommandMeta;
+
+    /// Where it is on its way, to be told where it is next.
+    fn stages(&mut self) -> &mut Stages;
 
     fn handover(&self) -> &Handover;
 
@@ -103,6 +109,10 @@ pub(super) struct CommandAsk<A: Handle<C>, C> {
 impl<A: Handle<C>, C: Send> Ask<A> for CommandAsk<A, C> {
     fn meta(&self) -> &CommandMeta {
         &self.meta
+    }
+
+    fn stages(&mut self) -> &mut Stages {
+        &mut self.meta.stages
     }
 
     fn handover(&self) -> &Handover {
@@ -172,6 +182,14 @@ impl<A: Aggregate> Work<A> {
         }
     }
 
+    /// The span in which the state is read that it needs.
+    pub(super) fn recovery(&self) -> Option<tracing::Span> {
+        match self {
+            Self::Command(ask) => Some(ask.meta().stages.recovery()),
+            Self::Read(_) => None,
+        }
+    }
+
     /// Takes the work up; not where its caller has given up, who has then been told.
     pub(super) fn take_up(&self) -> bool {
         match self {
@@ -205,6 +223,7 @@ fn as_state_error(error: CommandError) -> StateError {
         CommandError::UnknownType(name) => StateError::UnknownType(name),
         CommandError::TimedOutUnhandled => StateError::TimedOut,
         CommandError::Invalid(_)
+        | CommandError::TooLarge(_)
         | CommandError::InvalidJson(_)
         | CommandError::UnknownCommand { .. }
         | CommandError::Rejected { .. }

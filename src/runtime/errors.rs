@@ -38,6 +38,9 @@ pub enum CommandError {
         /// The domain's own words.
         message: String,
     },
+    /// The command makes more events, or larger ones, than one may; nothing was stored.
+    #[error("the command makes {0}")]
+    TooLarge(String),
     /// The aggregate is not at the version the caller asked for; nothing was stored.
     #[error("the aggregate is at version {current}")]
     VersionMismatch {

@@ -20,6 +20,7 @@ use super::{
     meters::Cause,
     past::{self, At},
     registry::{Registry, Wake},
+    spans::Stages,
 };
 use crate::{
     domain::{
@@ -296,6 +297,7 @@ impl<A: Aggregate> Aggregates<A> {
             created_by: options.created_by,
             occurred_at: options.occurred_at,
             key,
+            stages: Stages::wait(),
         })
     }
 

@@ -60,6 +60,7 @@ impl Outcome {
             Ok(_) => Self::Committed,
             Err(error) => match error {
                 CommandError::Invalid(_)
+                | CommandError::TooLarge(_)
                 | CommandError::InvalidJson(_)
                 | CommandError::UnknownType(_)
                 | CommandError::UnknownCommand { .. } => Self::Invalid,

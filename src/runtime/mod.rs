@@ -26,6 +26,8 @@ mod kind;
 mod load;
 mod loader;
 mod meters;
+#[cfg(test)]
+mod model_tests;
 mod named;
 mod pace;
 mod passivation;
@@ -38,6 +40,7 @@ mod rows;
 mod schema;
 mod settle;
 mod snapshots;
+mod spans;
 mod steps;
 mod system;
 mod view;

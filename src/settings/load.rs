@@ -186,6 +186,8 @@ impl Draft {
             }
         };
         if self.problems.is_empty() {
+            self.check("http", settings.http.check());
+            self.check("tls", settings.tls.check());
             self.check("store", settings.store.check());
             self.check("streams", settings.streams.check());
             self.check("iam", settings.iam.check());

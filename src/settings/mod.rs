@@ -7,13 +7,18 @@
 
 mod aggregates;
 mod error;
+mod http;
+mod lists;
 mod load;
 mod names;
+mod otlp;
 mod projections;
+mod rate;
 mod sections;
 mod store;
 mod store_url;
 mod streams;
+mod tls;
 mod value;
 mod written;
 
@@ -24,13 +29,15 @@ use serde::Deserialize;
 
 pub use aggregates::{AggregateSettings, Mode};
 pub use error::{Origin, Problem, SettingsError};
+pub use http::{ForwardedHeader, HttpSettings};
+pub use otlp::OtlpSettings;
 pub use projections::{Kept, ProjectionSettings};
-pub use sections::{
-    HttpSettings, IamSettings, JournalSettings, LogFormat, LogSettings, RuntimeSettings,
-};
+pub use rate::RateSettings;
+pub use sections::{IamSettings, JournalSettings, LogFormat, LogSettings, RuntimeSettings};
 pub use store::{StoreSettings, Writers};
 pub use store_url::{StoreKind, StoreUrl, UnknownScheme};
 pub use streams::StreamSettings;
+pub use tls::{TlsSettings, TlsVersion};
 
 /// The file that is read from the working directory when none is named.
 pub const DEFAULT_FILE: &str = "config.toml";
@@ -53,6 +60,10 @@ pub const ENV_PREFIX: &str = "DORMOUSE__";
 pub struct Settings {
     /// The HTTP server.
     pub http: HttpSettings,
+    /// HTTPS.
+    pub tls: TlsSettings,
+    /// How often one caller may ask.
+    pub rate: RateSettings,
     /// Where events are kept.
     pub store: StoreSettings,
     /// How commits are gathered into batches.
@@ -65,6 +76,8 @@ pub struct Settings {
     pub projections: ProjectionSettings,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where spans are sent.
+    pub otlp: OtlpSettings,
     /// Users, roles and the hashing of passwords.
     pub iam: IamSettings,
     /// What differs for one aggregate type, by the name of the type.

@@ -6,8 +6,9 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{
-    AggregateSettings, HttpSettings, IamSettings, JournalSettings, LogSettings, ProjectionSettings,
-    RuntimeSettings, Settings, StoreSettings, StreamSettings,
+    AggregateSettings, HttpSettings, IamSettings, JournalSettings, LogSettings, OtlpSettings,
+    ProjectionSettings, RateSettings, RuntimeSettings, Settings, StoreSettings, StreamSettings,
+    TlsSettings,
 };
 
 /// The section whose keys are one level deeper, below the name of a type.
@@ -19,12 +20,15 @@ pub(super) const AGGREGATES: &str = "aggregates";
 pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
     match section {
         "http" => Some(fields::<HttpSettings>()),
+        "tls" => Some(fields::<TlsSettings>()),
+        "rate" => Some(fields::<RateSettings>()),
         "store" => Some(fields::<StoreSettings>()),
         "journal" => Some(fields::<JournalSettings>()),
         "runtime" => Some(fields::<RuntimeSettings>()),
         "streams" => Some(fields::<StreamSettings>()),
         "projections" => Some(fields::<ProjectionSettings>()),
         "log" => Some(fields::<LogSettings>()),
+        "otlp" => Some(fields::<OtlpSettings>()),
         "iam" => Some(fields::<IamSettings>()),
         AGGREGATES => Some(fields::<AggregateSettings>()),
         _ => None,

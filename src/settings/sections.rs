@@ -1,57 +1,14 @@
-//! The sections that are only values: `http`, `journal`, `runtime`, `log` and `iam`.
+//! The sections that are only values: `journal`, `runtime`, `log` and `iam`.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
 use super::cores;
-use super::value::{KIB, MIB, UNLIMITED, address, duration, log_filter, number, word};
+use super::value::{KIB, MIB, UNLIMITED, duration, log_filter, number, word};
 
-const MAX_BODY: u64 = 64 * MIB;
 const MIN_BATCH: u64 = 64 * KIB;
 const MAX_BATCH: u64 = 256 * MIB;
-
-/// `[http]`: the HTTP server.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpSettings {
-    /// The address and port to listen on; default 127.0.0.1:8080, port 0 takes a free one.
-    #[serde(deserialize_with = "address")]
-    pub bind: SocketAddr,
-    /// The longest request body, in bytes: 1 KiB to 64 MiB, default 1 MiB.
-    #[serde(deserialize_with = "number::<_, _, KIB, MAX_BODY>")]
-    pub body_limit: usize,
-    /// The most events in a trace: 1 to 100000, default 1000; what is cut off says so.
-    #[serde(deserialize_with = "number::<_, _, 1, 100_000>")]
-    pub trace_limit: u32,
-    /// Threads that serve requests: 0 to 1024, default 0, which is one for each core.
-    #[serde(deserialize_with = "number::<_, _, 0, 1024>")]
-    pub workers: usize,
-}
-
-impl HttpSettings {
-    /// The threads that serve requests, with 0 resolved to the number of cores.
-    #[must_use]
-    pub fn workers(&self) -> usize {
-        if self.workers == 0 {
-            cores()
-        } else {
-            self.workers
-        }
-    }
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self {
-            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            body_limit: 1024 * 1024,
-            trace_limit: 1000,
-            workers: 0,
-        }
-    }
-}
 
 /// `[journal]`: how many commits are written together.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -103,6 +60,12 @@ pub struct RuntimeSettings {
     /// How often a command is decided again after a conflict: 0 to 1000, default 32.
     #[serde(deserialize_with = "number::<_, _, 0, 1000>")]
     pub conflict_retries: u32,
+    /// The most events of one command: 1 to 10000, default 1000.
+    #[serde(deserialize_with = "number::<_, _, 1, 10_000>")]
+    pub max_command_events: usize,
+    /// The most bytes of one command's events: 1 KiB to 256 MiB, default 8 MiB.
+    #[serde(deserialize_with = "number::<_, _, KIB, MAX_BATCH>")]
+    pub max_command_bytes: usize,
     /// Events in one page while an aggregate is recovered: 1 to 10000, default 256.
     #[serde(deserialize_with = "number::<_, _, 1, 10_000>")]
     pub recovery_page: usize,
@@ -128,6 +91,8 @@ impl Default for RuntimeSettings {
             shutdown_timeout: Duration::from_secs(30),
             arbiters: 0,
             conflict_retries: 32,
+            max_command_events: 1000,
+            max_command_bytes: 8 * 1024 * 1024,
             recovery_page: 256,
         }
     }
@@ -142,6 +107,9 @@ pub struct LogSettings {
     pub filter: String,
     /// `text` for people or `json` for programs; default `text`.
     pub format: LogFormat,
+    /// The most lines a second of one place in the code: 0 to 1000000, default 100; 0 is no limit.
+    #[serde(deserialize_with = "number::<_, _, 0, 1_000_000>")]
+    pub lines_per_second: u32,
 }
 
 impl Default for LogSettings {
@@ -149,6 +117,7 @@ impl Default for LogSettings {
         Self {
             filter: "info".to_owned(),
             format: LogFormat::Text,
+            lines_per_second: 100,
         }
     }
 }

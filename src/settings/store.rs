@@ -27,6 +27,9 @@ pub struct StoreSettings {
     /// How long to wait for a connection: up to a day, default 5s.
     #[serde(deserialize_with = "duration")]
     pub connect_timeout: Duration,
+    /// How long a start waits for a database that cannot be reached: up to a day, default 60s.
+    #[serde(deserialize_with = "duration")]
+    pub start_timeout: Duration,
     /// How long one statement may take: up to a day, default 10s.
     #[serde(deserialize_with = "duration")]
     pub statement_timeout: Duration,
@@ -76,6 +79,7 @@ impl Default for StoreSettings {
             log_pool: 4,
             migrate: true,
             connect_timeout: Duration::from_secs(5),
+            start_timeout: Duration::from_mins(1),
             statement_timeout: Duration::from_secs(10),
             notify: true,
             contested_wait: Duration::from_millis(50),

@@ -19,6 +19,10 @@ pub struct StreamSettings {
     /// The most open streams over HTTP: 0 to 1000000, default 1000; more are refused.
     #[serde(deserialize_with = "number::<_, _, 0, 1_000_000>")]
     pub max_open: usize,
+    /// The most of one key or token's subject, or of one address where there is neither: 0 to
+    /// 1000000, default 100.
+    #[serde(deserialize_with = "number::<_, _, 0, 1_000_000>")]
+    pub max_per_caller: usize,
     /// How long a stream is silent before a comment says that it lives: default 15s.
     #[serde(deserialize_with = "duration")]
     pub heartbeat: Duration,
@@ -70,6 +74,7 @@ impl Default for StreamSettings {
     fn default() -> Self {
         Self {
             max_open: 1000,
+            max_per_caller: 100,
             heartbeat: Duration::from_secs(15),
             stall_timeout: Duration::from_mins(1),
             client_bytes: 64 * 1024,

@@ -49,11 +49,14 @@ fn the_file_in_the_repository_holds_every_default() {
     assert_eq!(load(shipped, &[]).unwrap(), Settings::default());
     for section in [
         "http",
+        "tls",
+        "rate",
         "store",
         "journal",
         "runtime",
         "streams",
         "log",
+        "otlp",
         "iam",
         "aggregates",
     ] {

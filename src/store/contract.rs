@@ -12,6 +12,7 @@
 mod again;
 mod append;
 mod claims;
+mod dropped;
 mod log;
 mod reads;
 mod rows;
@@ -27,6 +28,7 @@ use ulid::Ulid;
 pub use again::*;
 pub use append::*;
 pub use claims::*;
+pub use dropped::*;
 pub use log::*;
 pub use reads::*;
 pub use rows::*;
@@ -122,6 +124,9 @@ macro_rules! store_contract {
             only_old_receipts_under_reserved_keys_are_forgotten,
             a_batch_stored_in_part_is_completed_when_appended_again,
             an_append_nobody_waits_for_is_whole_or_absent,
+            a_read_may_be_dropped_at_any_await,
+            a_write_may_be_dropped_at_any_await,
+            a_transaction_may_be_dropped_at_any_await,
             of_two_writers_at_one_version_one_wins,
             of_two_writers_with_one_claim_one_wins,
             eight_writers_with_losers_leave_no_gap,

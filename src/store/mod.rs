@@ -32,7 +32,9 @@ use tokio::sync::watch;
 pub use errors::{AppendError, Cause, NotReady, ReadError};
 pub use foreign::{Numbering, RefusedEvent};
 pub use hints::Hints;
-pub use open::{OpenError, add_functions, migrate, open, open_beside, open_to_read};
+pub use open::{
+    OpenError, add_functions, migrate, open, open_beside, open_patiently, open_to_read,
+};
 pub use query::{EventFilter, LogPage, LogQuery, Order};
 pub use records::{
     AggregateHead, Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered,

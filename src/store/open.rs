@@ -1,6 +1,8 @@
 //! Opens the store that the settings name.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
     EventStore,
@@ -8,7 +10,10 @@ use super::{
     postgres::{self, PostgresOptions, PostgresStore},
     sqlite::{self, Flush, SqliteOptions, SqliteStore},
 };
-use crate::settings::{StoreKind, StoreSettings, Writers};
+use crate::{
+    domain::error_chain,
+    settings::{StoreKind, StoreSettings, Writers},
+};
 
 /// Why the store that the settings name cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +28,38 @@ pub enum OpenError {
     /// Only PostgreSQL keeps functions.
     #[error("there are SQL functions for PostgreSQL only")]
     NoFunctions,
+}
+
+impl OpenError {
+    /// Whether it may be opened later: the database cannot be reached, or refuses for now.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Postgres(postgres::OpenError::Unreachable(_)))
+    }
+}
+
+/// The pause after the first try, which doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// As [`open`], and waits for a database that cannot be reached, for as long as the settings say.
+///
+/// # Errors
+/// As [`open`]; at once where waiting does not help.
+pub async fn open_patiently(settings: &StoreSettings) -> Result<Arc<dyn EventStore>, OpenError> {
+    let until = Instant::now() + settings.start_timeout;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match open(settings).await {
+            Ok(store) => return Ok(store),
+            Err(error) if error.is_retryable() && Instant::now() + pause < until => error,
+            Err(error) => return Err(error),
+        };
+        let reason = error_chain(&error);
+        tracing::warn!(reason, ?pause, "the store cannot be opened yet");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// Opens the store, and brings its schema to this program's where the settings allow it.

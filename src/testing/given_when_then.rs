@@ -249,7 +249,7 @@ impl<A: Aggregate, R> Outcome<A, R> {
 }
 
 #[track_caller]
-fn codec<A: Aggregate>() -> EventCodec<A::Event> {
+pub(super) fn codec<A: Aggregate>() -> EventCodec<A::Event> {
     // Upcasters have tests of their own: what is written here is of today's schema. So a
     // chain's gaps are closed by steps that are never taken.
     let steps = A::Event::TYPES.iter().flat_map(|event_type| {

@@ -6,6 +6,7 @@
 //! something can leave the troubles out one by one and see which it needs.
 
 mod calls;
+mod models;
 mod rows;
 
 use std::{
@@ -54,6 +55,8 @@ pub enum Trouble {
 pub enum CallKind {
     /// Appends.
     Append,
+    /// The begin and the end of transactions of read models.
+    Model,
     /// Everything else.
     Other,
 }
@@ -176,6 +179,18 @@ impl SimulatedStore {
             trouble: state.script.get(&(kind, number)).copied(),
         };
         (number, draw)
+    }
+
+    /// Whether its session has ended.
+    fn is_dead(&self) -> bool {
+        self.state().severed.contains_key(&self.session)
+    }
+
+    /// Waits for ever where the session has ended, and not at all else.
+    async fn until_dead(&self) {
+        if self.is_dead() {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn is_lost(&self) -> bool {

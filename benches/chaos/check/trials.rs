@@ -14,16 +14,17 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use super::{TYPE, judge, shown};
-use crate::history::{Hear, Heard, Line, Nanos, Read, Send, Token};
+use crate::history::{Follow, Hear, Heard, Line, Nanos, Read, Saw, Send, Token};
 
 const RUN: u64 = 7;
 const ID: &str = "trial";
 const COMMANDS: u64 = 6;
+const FOLLOWER: &str = "follower";
 
 type Spoil = fn(&mut Vec<Line>);
 
 /// What is done to a history that is right, and a part of what must be found then.
-const SPOILS: [(&str, Spoil, &str); 10] = [
+const SPOILS: [(&str, Spoil, &str); 13] = [
     (
         "a receipt was not found again",
         refuse_again,
@@ -70,6 +71,21 @@ const SPOILS: [(&str, Spoil, &str); 10] = [
         "the events fold to",
     ),
     ("an answer was not asked for", hear_unsent, "not sent"),
+    (
+        "a subscriber does not see an event",
+        |lines| see(lines, |seen| drop(seen.remove(2))),
+        "did not see position 3",
+    ),
+    (
+        "a subscriber sees an event again",
+        |lines| see(lines, |seen| seen.insert(3, seen[2].clone())),
+        "saw position 3 again",
+    ),
+    (
+        "a subscriber sees what is not stored",
+        |lines| see(lines, |seen| seen[2].event = event_id(77).to_string()),
+        "what the log does not hold there",
+    ),
 ];
 
 /// Tries the judge, and tells the first thing that it got wrong.
@@ -104,6 +120,19 @@ async fn verdict_on(spoil: impl Fn(&mut Vec<Line>), doubled: bool) -> super::Ver
         store_one(&store, token, token).await;
         lines.extend(told_of(token));
     }
+    let subscriber = FOLLOWER.to_owned();
+    lines.push(Line::Follow(Follow {
+        subscriber: subscriber.clone(),
+        id: None,
+    }));
+    lines.extend((1..=COMMANDS).map(|position| {
+        Line::Saw(Saw {
+            subscriber: subscriber.clone(),
+            position,
+            event: event_id(position).to_string(),
+        })
+    }));
+    lines.push(Line::Complete { subscriber });
     if doubled {
         store_one(&store, COMMANDS, COMMANDS + 1).await;
     }
@@ -214,7 +243,7 @@ fn forget(lines: &mut Vec<Line>) {
     lines.retain(|line| match line {
         Line::Send(send) => send.token != 3,
         Line::Hear(hear) => hear.token != 3,
-        Line::Run { .. } | Line::Read(_) | Line::Fault { .. } => true,
+        _ => true,
     });
 }
 
@@ -265,6 +294,20 @@ fn read_stale(lines: &mut Vec<Line>) {
 
 fn read_other(lines: &mut Vec<Line>) {
     lines.push(read(430, 4, 3));
+}
+
+/// Changes what the subscriber took for new.
+fn see(lines: &mut Vec<Line>, change: impl Fn(&mut Vec<Saw>)) {
+    let mut seen: Vec<Saw> = Vec::new();
+    lines.retain(|line| match line {
+        Line::Saw(saw) => {
+            seen.push(saw.clone());
+            false
+        }
+        _ => true,
+    });
+    change(&mut seen);
+    lines.extend(seen.into_iter().map(Line::Saw));
 }
 
 fn hear_unsent(lines: &mut Vec<Line>) {

@@ -1,13 +1,20 @@
 //! Faults of the database, its disk, and those who use it beside us.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection, Executor};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection, Executor, PgConnection,
+    postgres::PgConnectOptions,
+};
 use tokio::time::sleep;
 
 use super::{Fault, Over};
@@ -16,6 +23,11 @@ use crate::{
     support::postgres::Cluster,
     world::World,
 };
+
+/// How long a database that recovers may refuse.
+const CONNECT_LIMIT: Duration = Duration::from_mins(1);
+const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
+                         where backend_type = 'client backend' and pid <> pg_backend_pid()";
 
 pub(super) async fn make(fault: Fault, world: &World, random: &mut StdRng) -> Option<Over> {
     let since = match fault {
@@ -34,8 +46,11 @@ pub(super) async fn make(fault: Fault, world: &World, random: &mut StdRng) -> Op
             since
         }
         Fault::TerminateBackends => {
-            let cluster = world.place.cluster.as_ref()?;
-            cluster.terminate_backends().await;
+            world.place.cluster.as_ref()?;
+            let mut connection = connected(&world.place.url).await;
+            let ended = connection.execute(TERMINATE).await;
+            ended.expect("a superuser may end backends");
+            connection.close().await.ok();
             world.history.now()
         }
         Fault::DiskFull => {
@@ -58,6 +73,23 @@ pub(super) async fn make(fault: Fault, world: &World, random: &mut StdRng) -> Op
         _ => foreign_transaction(world, random).await,
     };
     Some(Over { since, node: None })
+}
+
+/// A connection of somebody else's. After the last fault PostgreSQL may still be recovering, though
+/// a command has succeeded since: it was answered before the server noticed what was done to it.
+async fn connected(url: &str) -> PgConnection {
+    let options: PgConnectOptions = url.parse().expect("a URL of ours");
+    let began = Instant::now();
+    loop {
+        match options.connect().await {
+            Ok(connection) => return connection,
+            Err(error) => assert!(
+                began.elapsed() < CONNECT_LIMIT,
+                "the database comes back: {error}"
+            ),
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Lets every flush of the database meet something for a while. Nothing where none was met.
@@ -105,8 +137,7 @@ async fn foreign_transaction(world: &World, random: &mut StdRng) -> u64 {
         hold_and_roll_back(&mut connection, begin, hold).await;
         connection.close().await.ok();
     } else {
-        let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL of ours");
-        let mut connection = options.connect().await.expect("the database is up");
+        let mut connection = connected(url).await;
         let begin = "begin; update log_head set position = position + 1000; \
                      delete from domain_events where version = 1";
         hold_and_roll_back(&mut connection, begin, hold).await;

@@ -35,7 +35,8 @@ pub(in crate::http) enum Body {
 }
 
 impl Operation {
-    /// An operation that every route is: it can be asked wrongly, and it can be broken.
+    /// An operation that every route is: it can be asked wrongly, too often or with too large a
+    /// head, and it can be broken or too slow.
     pub(in crate::http) fn new(tag: &'static str, summary: &'static str) -> Self {
         Self {
             tag,
@@ -43,7 +44,13 @@ impl Operation {
             parameters: Vec::new(),
             takes_body: false,
             answers: Vec::new(),
-            problems: vec![Code::InvalidRequest, Code::Internal],
+            problems: vec![
+                Code::InvalidRequest,
+                Code::RateLimited,
+                Code::HeadTooLarge,
+                Code::Internal,
+                Code::CommandTimeout,
+            ],
         }
     }
 

@@ -21,6 +21,7 @@ const COMMAND_PROBLEMS: &[Code] = &[
     Code::ClaimTaken,
     Code::WriteConflict,
     Code::VersionMismatch,
+    Code::RequestTimeout,
     Code::PayloadTooLarge,
     Code::UnsupportedMediaType,
     Code::CommandRejected,

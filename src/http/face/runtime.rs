@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::{
     http::{
         problem::{Code, Problem},
-        request::{number, query},
+        request::{page_limit, query},
         runtime,
     },
     runtime::{CommandError, JournalView, LiveOrder, LiveQuery, LiveView, RuntimeView, TypeView},
@@ -115,7 +115,7 @@ pub(in crate::http) async fn view(request: HttpRequest) -> Result<HttpResponse, 
         return Err(CommandError::UnknownType(wanted.to_owned()).into());
     }
     let order = order(value("order"), value("after"))?;
-    let limit = number(&query, "limit", 1..=1000, 100)?;
+    let limit = page_limit(&request, &query)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut aggregates = runtime.live(&LiveQuery {
         aggregate_type,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::IdGenerator;
+
 /// The first pause; the settings say the longest.
 const FIRST: Duration = Duration::from_millis(50);
 
@@ -28,10 +30,11 @@ impl Backoff {
     }
 
     /// Waits; some of the time is random, so that those who failed together do not come back together.
-    pub(super) async fn wait(&mut self) {
+    pub(super) async fn wait(&mut self, ids: &IdGenerator) {
         self.tries += 1;
-        let jitter = rand::random_range(0.75..1.25);
-        let pause = self.next.mul_f64(jitter);
+        // A new id is as good a die as any, and the only one here that can be seeded.
+        let percent = u32::try_from(ids.next().random() % 51).unwrap_or(25);
+        let pause = self.next * (75 + percent) / 100;
         self.next = (self.next * 2).min(self.longest);
         tokio::time::sleep(pause).await;
     }

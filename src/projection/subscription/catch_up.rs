@@ -80,7 +80,7 @@ async fn read_until_it_succeeds(
             }
             Err(ReadError::Unavailable(_)) => {}
         }
-        backoff.wait().await;
+        backoff.wait(&shared.ids).await;
     }
 }
 

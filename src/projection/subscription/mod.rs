@@ -35,7 +35,7 @@ use self::{
     ring::{Look, Ring},
 };
 use crate::{
-    domain::Position,
+    domain::{IdGenerator, Position, SystemClock},
     settings::StreamSettings,
     store::{EventFilter, EventStore},
 };
@@ -76,6 +76,8 @@ pub struct Subscriptions {
 struct Shared {
     store: Arc<dyn EventStore>,
     settings: StreamSettings,
+    /// What pauses are drawn from.
+    ids: IdGenerator,
     /// Where the tail and the readers of pages run.
     runtime: Handle,
     ring: Ring,
@@ -99,8 +101,23 @@ impl Subscriptions {
     /// Outside a tokio runtime: what reads the store runs on the one that this is called in.
     #[must_use]
     pub fn new(store: Arc<dyn EventStore>, settings: StreamSettings) -> Self {
+        Self::with_ids(store, settings, IdGenerator::new(Arc::new(SystemClock)))
+    }
+
+    /// As [`Self::new`], with the generator that pauses are drawn from: where it is seeded, they are
+    /// the same in every run.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn with_ids(
+        store: Arc<dyn EventStore>,
+        settings: StreamSettings,
+        ids: IdGenerator,
+    ) -> Self {
         let shared = Shared {
             store,
+            ids,
             runtime: Handle::current(),
             ring: Ring::new(settings.tail_events, settings.tail_bytes),
             registry: Registry::default(),

@@ -54,6 +54,7 @@ impl Tail {
         while !self.ends() {
             let soonest = self.last_look + self.shared.settings.poll_min;
             tokio::select! {
+                biased;
                 () = sleep_until(self.last_look + self.pause) => {}
                 // Woken early, but never more often than the shortest pause.
                 () = hint_of_more(&mut hints, self.head) => sleep_until(soonest).await,
@@ -126,7 +127,8 @@ impl Tail {
             ReadError::Unavailable(_) => {}
         }
         tokio::select! {
-            () = self.backoff.wait() => {}
+            biased;
+            () = self.backoff.wait(&self.shared.ids) => {}
             () = self.shared.ring.until_closed() => {}
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{CallKind, SimulatedStore, effect};
+use super::{CallKind, SimulatedStore, effect, models::SimulatedModels};
 use crate::{
     domain::{
         AggregateId, AggregateType, Claim, EventId, Fingerprint, IdempotencyKey, Position,
@@ -13,7 +13,7 @@ use crate::{
     store::{
         AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
         Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
-        StoredSnapshot, Verdict,
+        StoredSnapshot, Verdict, models::ReadModels,
     },
 };
 
@@ -197,6 +197,13 @@ impl EventStore for SimulatedStore {
             effect(move || async move { store.save_snapshots(snapshots, keep).await })
         })
         .await
+    }
+
+    fn read_models(&self) -> Option<Arc<dyn ReadModels>> {
+        Some(Arc::new(SimulatedModels {
+            inner: self.inner.read_models()?,
+            store: self.clone(),
+        }))
     }
 
     fn state_rows(&self) -> Option<Arc<dyn StateRows>> {

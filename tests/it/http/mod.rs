@@ -4,6 +4,7 @@ mod bodies;
 mod combinations;
 mod commands;
 mod database;
+mod edge;
 mod embed;
 mod faults;
 mod headers;
@@ -212,7 +213,7 @@ impl Reply {
         for member in ["title", "detail"] {
             assert!(!self.body[member].as_str().unwrap().is_empty(), "{member}");
         }
-        let passes = ["overloaded", "store-unavailable"].contains(&code);
+        let passes = ["overloaded", "store-unavailable", "rate-limited"].contains(&code);
         let retry_after = self.header("retry-after").map(str::parse::<u32>);
         assert_eq!(retry_after.is_some(), passes, "{:?}", self.headers);
         assert!(retry_after.is_none_or(|seconds| seconds.is_ok_and(|s| s > 0)));

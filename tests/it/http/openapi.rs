@@ -173,7 +173,7 @@ async fn a_command_is_documented_with_its_own_fields_and_no_event_with_its_secre
         .iter()
         .map(|event| event["event_type"].as_str().unwrap())
         .collect();
-    assert_eq!(events.len(), 5);
+    assert_eq!(events.len(), 7);
     assert!(events.contains(&"UserCreatedEvent"));
     for text in [document.to_string(), types.to_string()] {
         assert!(!text.contains("password_hash"));

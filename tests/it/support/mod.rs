@@ -4,6 +4,7 @@ pub(crate) mod checker;
 pub(crate) mod counter;
 pub(crate) mod exposition;
 pub(crate) mod guardian;
+pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod server;

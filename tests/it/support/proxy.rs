@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -49,10 +50,15 @@ struct Link {
 
 impl Proxy {
     pub(crate) async fn before(url: &str) -> Self {
-        let (before, after) = url.split_once('@').unwrap();
-        let (server, database) = after.split_once('/').unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), url).await
+    }
+
+    /// The same, at this address.
+    pub(crate) async fn at(address: SocketAddr, url: &str) -> Self {
+        let (_, after) = url.split_once('@').unwrap();
+        let (server, _) = after.split_once('/').unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let links = Arc::new(Mutex::new(Vec::new()));
         let losses = Arc::new(Losses::default());
         let accepting = accept(
@@ -63,7 +69,7 @@ impl Proxy {
         );
         let accepting = tokio::spawn(accepting);
         Self {
-            url: format!("{before}@127.0.0.1:{port}/{database}"),
+            url: url.replacen(server, &address.to_string(), 1),
             links,
             losses,
             accepting,

@@ -30,6 +30,11 @@ impl Server {
     ///
     /// `settings` are variables, such as `("DORMOUSE__STORE__URL", "…")`.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await
+    }
+
+    /// The same, at the address at which another was.
+    pub(crate) async fn start_at(address: SocketAddr, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("dormouse-server-")
             .tempdir();
@@ -37,7 +42,7 @@ impl Server {
         let mut guardian = Guardian::of(&directory, "KILL");
         let log = File::create(directory.join("log")).expect("the directory is there");
         let process = binary()
-            .args(["serve", "--bind", "127.0.0.1:0"])
+            .args(["serve", "--bind", &address.to_string()])
             .envs(settings.iter().copied())
             .current_dir(&directory)
             .stdin(Stdio::null())
@@ -51,11 +56,16 @@ impl Server {
             process,
             guardian,
             directory,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address,
         };
         server.address = server.wait_until_it_listens().await;
         server.wait_until_ready().await;
         server
+    }
+
+    /// Whether it speaks HTTPS.
+    fn is_encrypted(&self) -> bool {
+        self.log().contains("listening on https://")
     }
 
     /// The address that paths are appended to, without a slash at the end.
@@ -101,7 +111,8 @@ impl Server {
         loop {
             let log = self.log();
             let listening = log.lines().find_map(|line| {
-                let (_, rest) = line.split_once("listening on http://")?;
+                let (_, rest) = line.split_once("listening on http")?;
+                let (_, rest) = rest.split_once("://")?;
                 let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
                 rest[..end.unwrap_or(rest.len())].parse().ok()
             });
@@ -116,6 +127,10 @@ impl Server {
     }
 
     async fn wait_until_ready(&mut self) {
+        if self.is_encrypted() {
+            // Whom to believe is the test's to say; that it listens is all that is known here.
+            return;
+        }
         let client = reqwest::Client::new();
         let (started, url) = (Instant::now(), format!("{}/readyz", self.url()));
         loop {

@@ -1,0 +1,81 @@
+//! What is shipped for operators speaks of what there is.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::{
+    http::{Wire, until},
+    support::exposition::Figures,
+};
+
+fn shipped(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)).unwrap()
+}
+
+/// The names of metrics in a text of expressions, without what a histogram's series add.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let in_a_name = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+    let words = text.split(|sign| !in_a_name(sign));
+    let names = words.filter(|word| word.starts_with("dormouse_") && *word != "dormouse_");
+    let bare = names.map(|name| {
+        let suffixes = ["_bucket", "_sum", "_count"];
+        let bare = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
+        bare.unwrap_or(name).to_owned()
+    });
+    bare.collect()
+}
+
+/// The values that are asked for of a label, such as `outcome=~"a|b"`.
+fn values_of<'a>(label: &str, text: &'a str) -> BTreeSet<&'a str> {
+    let equals = [format!("{label}=~\\\""), format!("{label}=\\\""), format!("{label}=~\""), format!("{label}=\"")];
+    let mut found = BTreeSet::new();
+    for equal in equals {
+        for part in text.split(&equal).skip(1) {
+            let end = part.find(['"', '\\']).unwrap();
+            found.extend(part[..end].split('|'));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_metric_in_the_dashboard_and_the_alerts_is_told_by_the_server() {
+    let wire = Wire::sqlite(&[]).await;
+    until("the directory is built", async || {
+        let text = wire.get("/metrics").await.text;
+        text.contains("dormouse_projection_position{")
+    })
+    .await;
+    let page = wire.get("/metrics").await.text;
+    let told = Figures::read(&page).families;
+    let told: BTreeSet<String> = told.into_iter().map(|family| family.name).collect();
+
+    for name in ["grafana/dormouse.json", "prometheus/alerts.yml"] {
+        let used = metrics_in(&shipped(name));
+        let unknown: Vec<_> = used.difference(&told).collect();
+        assert!(used.len() > 9, "{name}: {used:?}");
+        assert!(unknown.is_empty(), "{name} asks for {unknown:?}");
+        for (label, metric) in [("outcome", "dormouse_commands_total"), ("what", "dormouse_http_timeouts_total")] {
+            for value in values_of(label, &shipped(name)) {
+                let there = page.lines().any(|line| {
+                    (line.starts_with(metric) || line.starts_with("dormouse_tls_reloads_total"))
+                        && line.contains(&format!("{label}=\"{value}\""))
+                });
+                assert!(there, "{name}: no series has {label}={value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_is_json_and_every_panel_asks_for_something() {
+    let dashboard: serde_json::Value = serde_json::from_str(&shipped("grafana/dormouse.json")).unwrap();
+
+    let panels = dashboard["panels"].as_array().unwrap();
+    let asking = panels.iter().filter(|panel| panel["type"] != "row");
+    let mut ids = BTreeSet::new();
+    for panel in asking {
+        assert!(!panel["targets"].as_array().unwrap().is_empty(), "{panel}");
+        assert!(ids.insert(panel["id"].as_u64().unwrap()));
+    }
+    assert!(ids.len() > 15);
+}

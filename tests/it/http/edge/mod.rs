@@ -1,0 +1,10 @@
+//! The edge of the server: who asks, what one client may take, and what every answer says.
+
+mod addresses;
+mod crowd;
+mod faces;
+#[cfg(feature = "otlp")]
+mod otlp;
+mod slow;
+mod start;
+mod tls;
