@@ -2,7 +2,7 @@
 # The one test command: format, lints, docs, every test, and generated requests to the real server.
 #
 # The tests start PostgreSQL clusters of their own, so its server binaries must be here; on Debian
-# and its relatives they are installed when they are missing, and so are nginx and a C compiler.
+# and its relatives they are installed when they are missing, and so are nginx, a C compiler and Node.js.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

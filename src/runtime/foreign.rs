@@ -21,6 +21,10 @@ use crate::{
 /// So many refused events are told one by one; the metric counts them all.
 const MAX_TOLD: usize = 1000;
 
+/// The pause after a look that failed: the appends, which it holds up, find out for themselves when
+/// the store is back.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
 /// What is known of the events of other programs.
 #[derive(Debug, Default)]
 pub(super) struct ForeignMeter {
@@ -93,7 +97,7 @@ impl Foreign {
                     let error = error_chain(&error);
                     warn!(error, "events of other programs cannot be numbered");
                 }
-                self.next = Some(Instant::now() + self.poll);
+                self.next = Some(Instant::now() + self.poll.max(AFTER_FAILURE));
                 return;
             }
         };

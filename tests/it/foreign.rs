@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use ulid::Ulid;
 
 use crate::support::{Backend, server::Server};
@@ -199,4 +199,33 @@ async fn what_cannot_be_numbered_is_told_and_concerns_its_aggregate_alone() {
     assert_eq!((healed, &state["state"]["name"]), (200, &json!("x")));
     let log = server.log();
     assert!(log.contains("the version before it is missing"), "{log}");
+}
+
+#[tokio::test]
+async fn on_sqlite_an_inserted_event_has_its_position_at_once() {
+    let backend = Backend::sqlite();
+    let url = backend.store_url();
+    let shared = ("DORMOUSE__STORE__WRITERS", "shared");
+    let server = Server::start(&[("DORMOUSE__STORE__URL", url.as_str()), shared]).await;
+    assert_eq!(create(&server, "r1").await.0, 201);
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    let (event, work) = (
+        Ulid::from_parts(1, rand::random()),
+        Ulid::from_parts(1, rand::random()),
+    );
+    let insert = format!(
+        "insert into domain_events (id, aggregate_type, aggregate_id, version, event_type, \
+             schema_version, occurred_at, correlation_id, event_data) \
+         values ('{event}', 'Role', 'r1', 2, 'RoleUpdatedEvent', 1, 1714885505123456, '{work}', \
+             '{{\"name\": \"Theirs\"}}')"
+    );
+    other.execute(AssertSqlSafe(insert)).await.unwrap();
+
+    let (_, read) = get(&server, "/v1/aggregates/Role/r1").await;
+    let (status, answer) = rename(&server, "r1", "Ours again").await;
+    let (_, events) = get(&server, &format!("/v1/events/{event}")).await;
+
+    assert_eq!(read["state"]["name"], json!("Theirs"));
+    assert_eq!((status, &answer["position"]), (200, &json!(3)), "{answer}");
+    assert_eq!(events["position"], json!(2));
 }
