@@ -49,8 +49,7 @@ use self::{
 use super::{
     AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady,
     Numbering, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
-    StateRows,
-    StoredSnapshot, Verdict,
+    StateRows, StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{

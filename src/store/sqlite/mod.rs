@@ -36,8 +36,7 @@ use self::{errors::read_error, writer::Writer};
 use super::{
     AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, Hints, LogPage, LogQuery,
     NotReady, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
-    StateRows,
-    StoredSnapshot, Verdict,
+    StateRows, StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
