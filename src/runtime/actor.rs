@@ -148,7 +148,9 @@ impl<A: Aggregate> AggregateActor<A> {
 
     /// The newest state anew: what is settled, and what is decided on top of it.
     fn fold_decisions(&mut self) {
-        let foreign_writers = self.kind.node.store.has_foreign_writers();
+        // Where there are rows, their loading sees to the claims.
+        let foreign_writers =
+            self.kind.rows().is_none() && self.kind.node.store.has_foreign_writers();
         self.ahead = Ahead::new(self.settled.clone().unwrap_or_default(), foreign_writers);
         for pending in &self.queue {
             if let Decided::Commit(decision) = &pending.decided {
@@ -159,7 +161,9 @@ impl<A: Aggregate> AggregateActor<A> {
 
     /// Decides all that is undecided, in its order, on what is settled.
     pub(super) fn decide_anew(&mut self, ctx: &mut Context<Self>) {
-        let foreign_writers = self.kind.node.store.has_foreign_writers();
+        // Where there are rows, their loading sees to the claims.
+        let foreign_writers =
+            self.kind.rows().is_none() && self.kind.node.store.has_foreign_writers();
         self.ahead = Ahead::new(self.settled.clone().unwrap_or_default(), foreign_writers);
         for pending in std::mem::take(&mut self.queue) {
             if self.reload == Reload::No {

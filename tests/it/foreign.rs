@@ -133,7 +133,7 @@ async fn an_open_transaction_refuses_its_aggregate_at_worst_and_nobody_else() {
     let theirs = json!({"name": "Theirs"});
     record(&mut other, "r1", 2, "RoleUpdatedEvent", &theirs).await;
 
-    let contested = rename(&server, "r1", "Ours");
+    let contested = rename(&server, "r1", "Ours again");
     let neighbours = async {
         let mut slowest = Duration::ZERO;
         let until = Instant::now() + Duration::from_secs(4);

@@ -120,9 +120,8 @@ async fn a_log_enters_a_database_of_the_other_kind_as_it_was() {
 
 #[tokio::test]
 async fn events_without_their_secrets_are_refused_unless_they_are_wanted() {
-    let from = a_log(&Backend::sqlite()).await;
-    let to = Backend::sqlite();
-    let to = to.store_url();
+    let (from, to) = (Backend::sqlite(), Backend::sqlite());
+    let (from, to) = (a_log(&from).await, to.store_url());
     went_well(&run(&to, &["migrate"]));
     let directory = scratch();
     let lines = went_well(&run(&from, &["export"]));

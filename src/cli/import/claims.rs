@@ -83,21 +83,21 @@ async fn take_of(
     let commits: Arc<[Commit]> = Arc::from(commits);
     let verdicts = store.append(Arc::clone(&commits)).await;
     let verdicts = verdicts.map_err(CliError::Append)?;
-    let mut lost = unread;
+    let mut without = unread;
     for (commit, verdict) in commits.iter().zip(verdicts) {
         let stream = &commit.stream;
         match verdict {
             // Where somebody has written to it, that commit has seen to the claims.
             Verdict::Committed { .. } | Verdict::Lost(Loss::Version { .. }) => {}
             Verdict::Lost(Loss::Claim { claim, holder }) => {
-                lost += 1;
+                without += 1;
                 eprintln!("the {} of {stream} is that of {holder}", claim.name);
             }
             Verdict::Lost(loss) => {
-                lost += 1;
+                without += 1;
                 eprintln!("the unique values of {stream} are not taken: {loss:?}");
             }
         }
     }
-    Ok(lost)
+    Ok(without)
 }

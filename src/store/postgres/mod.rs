@@ -18,6 +18,7 @@ mod foreign;
 mod hints;
 mod insert;
 mod json_text;
+mod lent;
 mod log;
 mod models;
 mod reads;
@@ -162,7 +163,12 @@ impl PostgresStore {
         );
         readers.ready().await?;
         let state = StateTables::new(readers.clone(), catalog);
-        let models = Models::new(connect::modelling(url, &options)?, &options, hook);
+        let models = Models::new(
+            connect::modelling(url, &options)?,
+            &options,
+            answer_timeout,
+            hook,
+        );
         Ok(Self {
             writer,
             readers,
