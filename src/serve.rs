@@ -224,7 +224,7 @@ fn listen(
         App::new()
             .app_data(served.edge.clone())
             .wrap(from_fn(http::close_when_ending))
-            .wrap(from_fn(http::guard))
+            .wrap(from_fn(http::keep_bounds))
             .configure(|config| served.configure(config))
     };
     listener

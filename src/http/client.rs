@@ -13,7 +13,6 @@ pub(super) enum Caller {
     /// An address; of IPv6, the network of a site, in which a client may choose its address.
     Address(IpAddr),
     /// The subject of a verified key or token.
-    #[expect(dead_code, reason = "what verifies them is not there yet")]
     Key(String),
 }
 

@@ -48,7 +48,7 @@ mod trace_context;
 use actix_web::{HttpRequest, web::Data};
 
 pub use commands::not_found;
-pub use edge::{Edge, guard};
+pub use edge::{Edge, keep_bounds};
 pub use ending::close_when_ending;
 pub use face::metrics::Collectors;
 pub use history::TraceLimit;

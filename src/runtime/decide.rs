@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{Aggregate, Claim, CommandContext, EventId, Stamp, StreamId, Version, error_chain},
+    settings::RuntimeSettings,
     store::{Commit, NewEvent, NewReceipt, RowChange},
 };
 
@@ -163,12 +164,7 @@ fn write<A: Aggregate>(
 ) -> Result<Decision<A>, CommandError> {
     let meta = ask.meta();
     let limits = &kind.node.settings;
-    if events.len() > limits.max_command_events {
-        let (made, most) = (events.len(), limits.max_command_events);
-        return Err(CommandError::TooLarge(format!(
-            "{made} events; it may make {most}"
-        )));
-    }
+    check_count(limits, events.len())?;
     let mut receipt = receipt(ask)?;
     let expected = ahead.folded.version;
     let is_logged = !kind.rows_alone();
@@ -181,11 +177,7 @@ fn write<A: Aggregate>(
             CommandError::Internal(error.to_string())
         })?;
         bytes += data.get().len();
-        if bytes > limits.max_command_bytes {
-            let most = limits.max_command_bytes;
-            let detail = format!("more than {most} bytes of events");
-            return Err(CommandError::TooLarge(detail));
-        }
+        check_bytes(limits, bytes)?;
         let id = EventId(kind.node.ids.next());
         written.push((id, event_type.name));
         if is_logged {
@@ -266,6 +258,24 @@ fn unkept(error: &Unkept) -> CommandError {
         },
         Unkept::Json(_) | Unkept::Unmappable(_) => CommandError::Internal(error_chain(error)),
     }
+}
+
+fn check_count(limits: &RuntimeSettings, events: usize) -> Result<(), CommandError> {
+    let most = limits.max_command_events;
+    if events > most {
+        let detail = format!("{events} events; it may make {most}");
+        return Err(CommandError::TooLarge(detail));
+    }
+    Ok(())
+}
+
+fn check_bytes(limits: &RuntimeSettings, bytes: usize) -> Result<(), CommandError> {
+    let most = limits.max_command_bytes;
+    if bytes > most {
+        let detail = format!("more than {most} bytes of events");
+        return Err(CommandError::TooLarge(detail));
+    }
+    Ok(())
 }
 
 fn receipt<A: Aggregate>(ask: &dyn Ask<A>) -> Result<Option<NewReceipt>, CommandError> {

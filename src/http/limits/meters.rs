@@ -81,6 +81,10 @@ impl EdgeMeters {
         self.by_address.increment();
     }
 
+    pub(in crate::http) fn refused_by_key(&self) {
+        self.by_key.increment();
+    }
+
     pub(in crate::http) fn tls_reloaded(&self) {
         self.reloads.increment();
     }

@@ -10,6 +10,11 @@ use crate::http::{Wire, until};
 const REQUESTS: usize = 2000;
 const AT_ONCE: usize = 8;
 
+/// As many as the descriptors of an ordinary process allow.
+const IDLE: usize = 400;
+const SLOW: usize = 100;
+const CROWD: f64 = 500.0;
+
 /// How long 99 of 100 requests take at most.
 async fn p99(wire: &Wire) -> Duration {
     let worker = || async {
@@ -41,14 +46,14 @@ async fn idle_and_slow_connections_do_not_hold_up_those_that_work() {
     let alone = p99(&wire).await;
     let address = wire.server.address();
     let mut idle = Vec::new();
-    for _ in 0..400 {
+    for _ in 0..IDLE {
         idle.push(TcpStream::connect(address).await.unwrap());
     }
     let mut slow = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..SLOW {
         slow.push(TcpStream::connect(address).await.unwrap());
     }
-    until("all are accepted", async || open(&wire).await >= 500.0).await;
+    until("all are accepted", async || open(&wire).await >= CROWD).await;
 
     let dripping = async {
         loop {
@@ -63,12 +68,12 @@ async fn idle_and_slow_connections_do_not_hold_up_those_that_work() {
         () = dripping => unreachable!(),
     };
 
-    println!("p99: {alone:?} alone, {beside:?} beside 400 idle and 100 slow connections");
+    println!("p99: {alone:?} alone, {beside:?} beside {IDLE} idle and {SLOW} slow connections");
     assert!(
         beside < alone * 5 + Duration::from_millis(50),
         "{alone:?} {beside:?}"
     );
-    assert!(open(&wire).await >= 500.0);
+    assert!(open(&wire).await >= CROWD);
     drop((idle, slow));
     until("they are gone", async || open(&wire).await < 50.0).await;
 }

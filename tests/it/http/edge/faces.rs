@@ -82,6 +82,8 @@ async fn no_page_may_call_unless_its_origin_is_named() {
         may.contains("Idempotency-Key") && may.contains("Authorization"),
         "{may}"
     );
+    // What has no body does not say how long it is (RFC 9110, 8.6).
+    assert_eq!(asked.header("content-length"), None);
     // No cookie is anybody's proof here.
     assert_eq!(asked.header("access-control-allow-credentials"), None);
 }
