@@ -6,6 +6,7 @@
 //! module of the crate: not what the store or the runtime do with a value.
 
 mod aggregates;
+mod drift;
 mod error;
 mod http;
 mod lists;
@@ -28,6 +29,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use aggregates::{AggregateSettings, Mode};
+pub use drift::DriftSettings;
 pub use error::{Origin, Problem, SettingsError};
 pub use http::{ForwardedHeader, HttpSettings};
 pub use otlp::OtlpSettings;
@@ -74,6 +76,8 @@ pub struct Settings {
     pub streams: StreamSettings,
     /// How read models are kept up to date.
     pub projections: ProjectionSettings,
+    /// The look for rows that do not agree with their events.
+    pub drift: DriftSettings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Where spans are sent.

@@ -55,6 +55,7 @@ fn the_file_in_the_repository_holds_every_default() {
         "journal",
         "runtime",
         "streams",
+        "drift",
         "log",
         "otlp",
         "iam",
