@@ -1,13 +1,13 @@
 //! What the log must hold when a workload is over, whatever was answered.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use dormouse::{
-    domain::{Aggregate as _, AggregateId, AggregateType, Position, StateRow as _, StreamId},
+    domain::{AggregateId, Position, StreamId},
     store::{EventStore, ReadError},
 };
 
-use super::{account::Account, plan::Plan};
+use super::plan::Plan;
 
 /// Events in one page of the log.
 const PAGE: u32 = 5000;
@@ -28,8 +28,6 @@ pub(crate) enum CheckError {
     },
     #[error("position {found} follows {last}")]
     Position { found: Position, last: Position },
-    #[error("account {0} has no row")]
-    Row(AggregateId),
     #[error("version {0} of the hot aggregate was not answered exactly once")]
     Answered(u64),
 }
@@ -83,28 +81,6 @@ pub(crate) async fn log(
         found,
         answered: plan.events(),
     })
-}
-
-/// Each account has its row.
-///
-/// # Errors
-/// [`CheckError`] for the first that has none.
-pub(crate) async fn rows(store: &dyn EventStore, ids: &[AggregateId]) -> Result<(), CheckError> {
-    let nothing = || CheckError::Row(ids[0].clone());
-    let rows = store.state_rows().ok_or_else(nothing)?;
-    let table = Arc::new(Account::table());
-    let aggregate_type = AggregateType::parse(Account::TYPE).map_err(|_| nothing())?;
-    for ids in ids.chunks(1000) {
-        let loaded = rows.load(&aggregate_type, &table, ids).await?;
-        let missing = ids
-            .iter()
-            .zip(&loaded)
-            .find(|(_, loaded)| loaded.row.is_none());
-        if let Some((id, _)) = missing {
-            return Err(CheckError::Row(id.clone()));
-        }
-    }
-    Ok(())
 }
 
 /// Each version of the hot aggregate after its create was answered to one caller.

@@ -9,7 +9,6 @@ mod check;
 mod plan;
 mod report;
 mod run;
-mod table;
 
 use std::{
     error::Error,
@@ -19,7 +18,7 @@ use std::{
 
 use clap::{Parser, ValueEnum, builder::RangedU64ValueParser};
 use dormouse::{
-    settings::{Mode, Settings, StoreUrl},
+    settings::{Settings, StoreUrl},
     store,
 };
 use tempfile::TempDir;
@@ -33,8 +32,6 @@ Puts load on an embedded runtime, checks every answer and the log, and prints wh
 spread  many aggregates, a create and some updates each, in an order that mixes aggregates
 hot     one aggregate that all callers update
 
-Accounts are kept in events, in rows of a table that the bench makes (`state-only`), or in both.
-
 The load is a closed loop: each caller sends its next command when the last is answered. So
 throughput is that of `--callers` waiting clients, and a stall is seen by one command of each
 caller only: the percentiles hide the tail that clients with a schedule of their own would see.";
@@ -44,7 +41,6 @@ Examples:
   cargo bench --bench load
   cargo bench --bench load -- --store postgres://app@localhost/app --callers 256 --json
   cargo bench --bench load -- --store memory:// --workload hot --keys
-  cargo bench --bench load -- --mode event-sourced,dual-write
 
 A log that holds events already will do: ids carry a prefix of the run's own.
 
@@ -62,14 +58,6 @@ struct Options {
     /// What to run.
     #[arg(long, value_enum, default_value = "all")]
     workload: Wanted,
-    /// How accounts are kept: one after another where several are given, on one store.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "event-sourced"
-    )]
-    mode: Vec<Kept>,
     /// Callers at a time: 1 to 100000.
     #[arg(long, default_value = "64", value_parser = number(1, 100_000))]
     callers: usize,
@@ -102,23 +90,6 @@ enum Wanted {
     All,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kept {
-    EventSourced,
-    DualWrite,
-    StateOnly,
-}
-
-impl From<Kept> for Mode {
-    fn from(kept: Kept) -> Self {
-        match kept {
-            Kept::EventSourced => Self::EventSourced,
-            Kept::DualWrite => Self::DualWrite,
-            Kept::StateOnly => Self::StateOnly,
-        }
-    }
-}
-
 fn number(least: u64, most: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(least..=most)
 }
@@ -148,7 +119,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Both workloads on memory, 200 commands in each mode: enough to see that they run.
+/// Both workloads on memory, 200 commands in all: enough to see that they run.
 fn smoke() -> Result<(), Box<dyn Error>> {
     let options = Options::try_parse_from([
         "load",
@@ -156,7 +127,6 @@ fn smoke() -> Result<(), Box<dyn Error>> {
         "--callers=8",
         "--aggregates=20",
         "--hot-updates=100",
-        "--mode=event-sourced,dual-write,state-only",
     ])?;
     let mut commands = 0;
     for_each(&options, |figures| {
@@ -198,7 +168,6 @@ fn for_each(
     settings.store.url = url;
     callers.block_on(async {
         let store = store::open(&settings.store).await?;
-        table::make(&settings.store.url).await?;
         for plan in plans(options) {
             let measured = run::run(&store, &settings, plan, options.extras).await?;
             with(&Figures::new(&measured, settings.store.url.kind()))?;
@@ -209,21 +178,14 @@ fn for_each(
 }
 
 fn plans(options: &Options) -> Vec<Plan> {
-    let modes = options.mode.iter().map(|kept| Mode::from(*kept));
-    modes.flat_map(|mode| plans_in(options, mode)).collect()
-}
-
-fn plans_in(options: &Options, mode: Mode) -> Vec<Plan> {
     let spread = Plan {
         workload: Workload::Spread,
-        mode,
         callers: options.callers,
         aggregates: options.aggregates,
         updates: options.updates,
     };
     let hot = Plan {
         workload: Workload::Hot,
-        mode,
         callers: options.callers,
         aggregates: 1,
         updates: options.hot_updates,

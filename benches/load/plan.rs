@@ -1,9 +1,6 @@
 //! The two workloads, as the commands of each caller.
 
-use dormouse::{
-    domain::{AggregateId, InvalidName},
-    settings::Mode,
-};
+use dormouse::domain::{AggregateId, InvalidName};
 
 /// Which load is put on the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -39,8 +36,6 @@ pub(crate) struct Extras {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) workload: Workload,
-    /// How accounts are kept.
-    pub(crate) mode: Mode,
     pub(crate) callers: usize,
     pub(crate) aggregates: usize,
     /// Of each aggregate.
@@ -65,10 +60,7 @@ impl Plan {
 
     /// Events that the log must hold at the end.
     pub(crate) const fn events(&self) -> usize {
-        match self.mode {
-            Mode::EventSourced | Mode::DualWrite => self.aggregates * (1 + self.updates),
-            Mode::StateOnly => 0,
-        }
+        self.aggregates * (1 + self.updates)
     }
 
     /// The aggregates of a caller, by number. On `spread` each has one caller, which creates all

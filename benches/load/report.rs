@@ -9,7 +9,6 @@ use super::{plan::Workload, run::Measured};
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
     workload: Workload,
-    mode: &'static str,
     store: &'static str,
     callers: usize,
     commands: u64,
@@ -28,7 +27,6 @@ impl Figures {
         let milliseconds = |quantile| thousandths(latencies.value_at_quantile(quantile));
         Self {
             workload: measured.plan.workload,
-            mode: measured.plan.mode.name(),
             store: match store {
                 StoreKind::Sqlite => "sqlite",
                 StoreKind::Postgres => "postgres",
@@ -53,9 +51,8 @@ impl Figures {
     /// The head of the table whose rows are [`Self::row`].
     pub(crate) fn head() -> String {
         format!(
-            "{:<9} {:<13} {:<9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>9} {:>9}",
+            "{:<9} {:<9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>9} {:>9}",
             "workload",
-            "mode",
             "store",
             "callers",
             "commands",
@@ -69,9 +66,8 @@ impl Figures {
 
     pub(crate) fn row(&self) -> String {
         format!(
-            "{:<9} {:<13} {:<9} {:>7} {:>9} {:>11.0} {:>9.3} {:>9.3} {:>9.3} {:>9.3}",
+            "{:<9} {:<9} {:>7} {:>9} {:>11.0} {:>9.3} {:>9.3} {:>9.3} {:>9.3}",
             self.workload.name(),
-            self.mode,
             self.store,
             self.callers,
             self.commands,
