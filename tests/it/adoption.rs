@@ -2,6 +2,8 @@
 //! real binary on real databases.
 
 mod adopt;
+mod page;
+mod path;
 mod repair;
 mod verify;
 mod watch;

@@ -1,0 +1,169 @@
+//! The adoption bench: how fast rows get their first event, and are held against their events.
+//!
+//! It makes the tables of an existing system in the store's database, fills them, and runs what
+//! `dormouse adopt` and `dormouse verify` run. Every sum is checked: a row that is left out is no
+//! figure.
+
+mod memory;
+mod table;
+
+use std::{
+    error::Error,
+    num::NonZeroUsize,
+    process::ExitCode,
+    sync::Arc,
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
+
+use clap::{Parser, builder::RangedU64ValueParser};
+use dormouse::{
+    adoption::{AdoptOptions, Adoption, VerifyOptions},
+    iam,
+    settings::{Settings, StoreUrl},
+    store,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+const ABOUT: &str = "\
+Fills sys_user and sys_user_role, adopts the rows and verifies them, and prints what it measured.
+
+adopt   each row gets its first event, its claims and its track, in batches of one transaction
+again   a second run, which finds nothing left to do
+verify  each row is compared with the fold of its events, one page for each core at once";
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo bench --bench adopt
+  cargo bench --bench adopt -- --store postgres://app@localhost/app --rows 1000000 --json
+
+The database must have neither dormouse's tables nor sys_user: both are made.
+
+Exit codes:
+  0  every row was adopted and agrees
+  1  something failed, or a sum was wrong; stderr says what
+  2  bad usage";
+
+#[derive(Debug, Parser)]
+#[command(name = "adopt", bin_name = "cargo bench --bench adopt --", about = ABOUT, after_help = EXAMPLES)]
+struct Options {
+    /// `sqlite://FILE` or `postgres://…`; without it, a temporary SQLite file.
+    #[arg(long, value_name = "URL")]
+    store: Option<StoreUrl>,
+    /// Rows: 1 to 10000000.
+    #[arg(long, default_value = "100000", value_parser = number(1, 10_000_000))]
+    rows: u64,
+    /// Rows in a batch: 1 to 10000.
+    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch: u32,
+    /// Pages verified at once [default: one for each core].
+    #[arg(long)]
+    parallel: Option<NonZeroUsize>,
+    /// Print one JSON object a line instead of words.
+    #[arg(long)]
+    json: bool,
+    /// Cargo passes it to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn number(least: u64, most: u64) -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(least..=most)
+}
+
+fn main() -> ExitCode {
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    // `cargo test` runs benches too, with arguments that are for tests: then a glance must do.
+    if has("--list") {
+        return ExitCode::SUCCESS;
+    }
+    let options = if has("--bench") || has("--help") {
+        Options::parse()
+    } else {
+        Options::parse_from(["adopt", "--rows", "100"])
+    };
+    let outcome = tokio::runtime::Runtime::new()
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(bench(&options)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn bench(options: &Options) -> Result<(), Box<dyn Error>> {
+    let scratch = TempDir::new()?;
+    let file = scratch.path().join("adopt.db");
+    let mut settings = Settings::default();
+    settings.store.url = match &options.store {
+        Some(url) => url.clone(),
+        None => format!("sqlite://{}", file.display()).parse()?,
+    };
+    let store = store::open(&settings.store).await?;
+    table::fill(&settings.store.url, options.rows).await?;
+    let builder = Adoption::builder(Arc::clone(&store)).settings(settings.clone());
+    let adoption = iam::adoption(builder).build()?;
+    measure(options, &settings, &adoption).await?;
+    store.close().await;
+    Ok(())
+}
+
+async fn measure(
+    options: &Options,
+    settings: &Settings,
+    adoption: &Adoption,
+) -> Result<(), Box<dyn Error>> {
+    let tell = |measured: &str, took: Duration| figure(options, settings, measured, took);
+    let adopting = AdoptOptions {
+        batch: options.batch,
+        dry_run: false,
+    };
+    for (measured, adopts) in [("adopt", options.rows), ("again", 0)] {
+        memory::forget_peak();
+        let started = Instant::now();
+        let done = adoption.adopt("User", adopting, |_| {}).await?;
+        tell(measured, started.elapsed());
+        if (done.adopted, done.refused) != (adopts, 0) {
+            return Err(format!("{measured}: {done:?}").into());
+        }
+    }
+    table::settle(&settings.store.url).await?;
+    let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let verifying = VerifyOptions {
+        parallel: options.parallel.unwrap_or(cores).get(),
+        ..VerifyOptions::default()
+    };
+    memory::forget_peak();
+    let started = Instant::now();
+    let done = adoption.verify("User", verifying, |_| {}).await?;
+    tell("verify", started.elapsed());
+    if (done.compared, done.drifted) != (options.rows, 0) {
+        return Err(format!("verify: {done:?}").into());
+    }
+    Ok(())
+}
+
+fn figure(options: &Options, settings: &Settings, measured: &str, took: Duration) {
+    let rows = u32::try_from(options.rows).unwrap_or(u32::MAX);
+    let per_second = (f64::from(rows) / took.as_secs_f64()).round();
+    let store = format!("{:?}", settings.store.url.kind()).to_lowercase();
+    let peak = memory::peak_mib();
+    if options.json {
+        let line = json!({
+            "bench": "adopt", "store": store, "measured": measured, "rows": rows,
+            "batch": options.batch, "seconds": took.as_secs_f64(), "rows_per_second": per_second,
+            "peak_mib": peak,
+        });
+        println!("{line}");
+        return;
+    }
+    let peak = peak.map_or_else(String::new, |peak| format!(", {peak} MiB at most"));
+    println!(
+        "{measured} of {rows} rows on {store}: {:.2} s, {per_second:.0} rows/s{peak}",
+        took.as_secs_f64()
+    );
+}
