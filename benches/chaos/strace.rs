@@ -57,6 +57,10 @@ impl Strace {
             let said = fs::read_to_string(&errors).unwrap_or_default();
             let is_held = |pid: &u32| {
                 let held = format!("Process {pid} attached");
+                // A backend may have ended since it was listed.
+                if said.contains(&format!("PTRACE_SEIZE, {pid}): No such process")) {
+                    return true;
+                }
                 said.lines().any(|line| {
                     let after = line.split_once(&held).map(|(_, after)| after);
                     after.is_some_and(|after| after.is_empty() || after.starts_with(' '))

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use super::{
     Projection, ProjectionStatus, Rebuild, RebuildError, applied::Applied, inline::Inline, rebuild,
@@ -351,7 +351,10 @@ impl Projections {
                 error.get_mut()
             }))
         };
-        while tasks.join_next().await.is_some() {}
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        // Longer than a batch may take there is nothing to wait for: a connection hangs, and what
+        // was begun on it is undone.
+        let _ = timeout(self.inner.settings.batch_timeout, ended).await;
         if let Some(models) = self.inner.models.as_ref().filter(|_| self.inner.hooked) {
             models.set_append_hook(None);
         }

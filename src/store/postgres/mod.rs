@@ -19,6 +19,7 @@ mod foreign;
 mod hints;
 mod insert;
 mod json_text;
+mod lent;
 mod log;
 mod models;
 mod reads;
@@ -155,7 +156,12 @@ impl PostgresStore {
             hook.clone(),
         );
         readers.ready().await?;
-        let models = Models::new(connect::modelling(url, &options)?, &options, hook);
+        let models = Models::new(
+            connect::modelling(url, &options)?,
+            &options,
+            answer_timeout,
+            hook,
+        );
         Ok(Self {
             writer,
             readers,

@@ -1,16 +1,16 @@
 //! Read models in the log's database, on connections of their own: a long batch of a projection
 //! must not hold up a read of the log, and their statements are planned as their tables need.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    Error, PgPool, Postgres,
-    pool::PoolConnection,
+    Error, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::timeout;
 
-use super::PostgresOptions;
+use super::{PostgresOptions, lent::Lent};
 use crate::store::models::{
     AppendHook, HookSlot, ModelError, ModelKind, ModelTransaction, ModelTx, ReadModels,
 };
@@ -24,6 +24,9 @@ const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 pub(super) struct Models {
     pool: PgPool,
     hook: HookSlot,
+    connect_timeout: Duration,
+    /// After it a connection without an answer is given up.
+    answer_timeout: Duration,
 }
 
 impl Models {
@@ -31,22 +34,33 @@ impl Models {
     pub(super) fn new(
         connect_options: PgConnectOptions,
         options: &PostgresOptions,
+        answer_timeout: Duration,
         hook: HookSlot,
     ) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(options.readers.max(2))
             .acquire_timeout(options.connect_timeout)
             .connect_lazy_with(connect_options);
-        Self { pool, hook }
+        Self {
+            pool,
+            hook,
+            connect_timeout: options.connect_timeout,
+            answer_timeout,
+        }
     }
 
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        // Only politeness towards the server is lost where this takes long.
+        let _ = timeout(self.connect_timeout, self.pool.close()).await;
     }
 
     async fn open(&self, begin: &'static str) -> Result<Box<dyn ModelTransaction>, ModelError> {
         // From here on whatever is cut off closes the connection with its transaction.
-        let mut open = Open(Some(self.pool.acquire().await?));
+        let lent = Lent::of(self.pool.acquire().await?, self.answer_timeout);
+        let mut open = Open {
+            lent: Some(lent),
+            answer_timeout: self.answer_timeout,
+        };
         open.run(begin).await?;
         Ok(Box::new(open))
     }
@@ -74,12 +88,17 @@ impl ReadModels for Models {
 
 /// A connection in a transaction. Dropped, it is closed, and the server undoes what was begun.
 #[derive(Debug)]
-struct Open(Option<PoolConnection<Postgres>>);
+struct Open {
+    lent: Option<Lent>,
+    answer_timeout: Duration,
+}
 
 impl Open {
     async fn run(&mut self, statement: &'static str) -> Result<(), Error> {
-        if let Some(connection) = &mut self.0 {
-            sqlx::query(statement).execute(&mut **connection).await?;
+        if let Some(lent) = &mut self.lent {
+            let running = sqlx::query(statement).execute(lent.connection());
+            let ran = timeout(self.answer_timeout, running).await;
+            ran.unwrap_or_else(|late| Err(Error::Io(late.into())))?;
         }
         Ok(())
     }
@@ -87,16 +106,10 @@ impl Open {
     async fn end(&mut self, statement: &'static str) -> Result<(), Error> {
         self.run(statement).await?;
         // It is in no transaction any more, so it may serve again.
-        self.0 = None;
-        Ok(())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if let Some(connection) = &mut self.0 {
-            connection.close_on_drop();
+        if let Some(lent) = self.lent.take() {
+            lent.give_back();
         }
+        Ok(())
     }
 }
 
@@ -107,8 +120,8 @@ impl ModelTransaction for Open {
             clippy::expect_used,
             reason = "only the end takes it, and consumes all"
         )]
-        let connection = self.0.as_mut().expect("it has not ended");
-        ModelTx::Postgres(connection)
+        let lent = self.lent.as_mut().expect("it has not ended");
+        ModelTx::Postgres(lent.connection())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), ModelError> {

@@ -13,6 +13,7 @@ use super::{
     PostgresOptions, connect,
     errors::{is_broken, read_error},
     facts,
+    lent::Lent,
     rows::{self, bigint, column, corrupt, number, parsed},
 };
 use crate::{
@@ -86,17 +87,17 @@ impl Readers {
         &self,
         statement: impl Fn() -> Statement<'q>,
     ) -> Result<Vec<PgRow>, Error> {
-        let mut connection = self.pool.acquire().await?;
-        let mut found = self.answer(statement().fetch_all(&mut *connection)).await;
+        let mut lent = Lent::of(self.pool.acquire().await?, self.answer_timeout);
+        let mut found = self.answer(statement().fetch_all(lent.connection())).await;
         if found.as_ref().is_err_and(is_broken) {
             // In the broken one's place, so that the pool keeps its size and heals: after a
             // restart of the server its other idle connections are broken too.
             let fresh = timeout(self.connect_timeout, self.options.connect()).await;
-            *connection = fresh.unwrap_or(Err(Error::PoolTimedOut))?;
-            found = self.answer(statement().fetch_all(&mut *connection)).await;
+            *lent.connection() = fresh.unwrap_or(Err(Error::PoolTimedOut))?;
+            found = self.answer(statement().fetch_all(lent.connection())).await;
         }
-        if found.is_err() {
-            connection.close_on_drop();
+        if found.is_ok() {
+            lent.give_back();
         }
         found
     }
@@ -264,7 +265,8 @@ impl Readers {
     }
 
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        // Only politeness towards the server is lost where this takes long.
+        let _ = timeout(self.connect_timeout, self.pool.close()).await;
     }
 }
 

@@ -10,6 +10,7 @@ use dormouse::{
     },
 };
 use sqlx::{Executor as _, PgConnection};
+use tokio::time::timeout;
 
 use super::{Database, commit, options, position, receipt, stream, wait_for_locked};
 use crate::support::{
@@ -170,4 +171,39 @@ async fn a_closed_store_is_unavailable() {
     assert!(matches!(appended, Err(AppendError::Unavailable(_))));
     let read = store.current_version(&stream("a")).await;
     assert!(matches!(read, Err(ReadError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_answers_takes_no_place_in_the_pool() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::before(&database.url).await;
+    let options = PostgresOptions {
+        connect_timeout: Duration::from_secs(1),
+        statement_timeout: Duration::from_secs(5),
+        ..options()
+    };
+    let store = PostgresStore::connect(&proxy.url, options).await.unwrap();
+    store.save(commit("a", 0, 1)).await.unwrap();
+    let a = stream("a");
+    let read = || store.current_version(&a);
+    let both = tokio::join!(read(), read());
+    assert!(both.0.is_ok() && both.1.is_ok());
+
+    proxy.swallow_answers(true);
+    // Their callers go away, as clients do whose patience ends.
+    let patience = Duration::from_millis(100);
+    let gone = tokio::join!(timeout(patience, read()), timeout(patience, read()));
+    let models = store.read_models().unwrap();
+    let begun = timeout(patience, models.begin()).await;
+    proxy.swallow_answers(false);
+
+    assert!(gone.0.is_err() && gone.1.is_err() && begun.is_err());
+    let both = tokio::join!(read(), read());
+    assert_eq!(
+        (both.0.unwrap(), both.1.unwrap()),
+        (Version::new(1), Version::new(1))
+    );
+    models.begin().await.unwrap().rollback().await;
+    let closed = timeout(Duration::from_secs(5), store.close()).await;
+    assert!(closed.is_ok(), "a store closes, whatever hangs");
 }

@@ -28,6 +28,8 @@ pub(crate) struct Proxy {
 struct Losses {
     due: AtomicUsize,
     done: AtomicUsize,
+    /// Whether answers disappear.
+    swallow: AtomicBool,
 }
 
 impl Losses {
@@ -85,6 +87,11 @@ impl Proxy {
         self.losses.done.load(Ordering::SeqCst)
     }
 
+    /// From now on answers disappear, and nobody is told; or they do no more.
+    pub(crate) fn swallow_answers(&self, swallow: bool) {
+        self.losses.swallow.store(swallow, Ordering::SeqCst);
+    }
+
     /// Cuts all clients off. Their backends hear nothing of it and work on.
     pub(crate) fn cut(&self) {
         for link in mem::take(&mut *self.links.lock().unwrap()) {
@@ -124,7 +131,10 @@ async fn accept(
                 appends.load(Ordering::SeqCst) && is_complete(answer) && losses.take()
             }
         };
-        let answers = tokio::spawn(async move { answer(&answering, to_client, lost).await });
+        let swallowing = Arc::clone(&losses);
+        let swallowed = move || swallowing.swallow.load(Ordering::SeqCst);
+        let answers =
+            tokio::spawn(async move { answer(&answering, to_client, lost, swallowed).await });
         let requests = tokio::spawn(async move {
             let mut from_client = from_client;
             let mut buffer = vec![0; 64 * 1024];
@@ -155,11 +165,17 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-async fn answer(upstream: &TcpStream, mut to_client: OwnedWriteHalf, lost: impl Fn(&[u8]) -> bool) {
+async fn answer(
+    upstream: &TcpStream,
+    mut to_client: OwnedWriteHalf,
+    lost: impl Fn(&[u8]) -> bool,
+    swallowed: impl Fn() -> bool,
+) {
     let mut buffer = vec![0; 64 * 1024];
     while upstream.readable().await.is_ok() {
         match upstream.try_read(&mut buffer) {
             Ok(0) => return,
+            Ok(_) if swallowed() => {}
             Ok(length) if lost(&buffer[..length]) => return,
             Ok(length) => {
                 let written = io::AsyncWriteExt::write_all(&mut to_client, &buffer[..length]);
