@@ -9,6 +9,7 @@ use actix_web::{
     web::{self, Data},
 };
 use dormouse::{
+    adoption::{self, Adoption, DriftWatch},
     auth::Authenticator,
     domain::{SystemClock, error_chain},
     http::{
@@ -18,7 +19,7 @@ use dormouse::{
     iam::{self, PasswordHasher, PasswordSettings, PasswordSignIn, UserDirectory, UserSearch},
     projection::{Projections, Subscriptions},
     runtime::Runtime,
-    settings::{AuthMode, IamSettings, Kept, Settings, StoreKind, Writers},
+    settings::{AuthMode, IamSettings, Kept, Mode, Settings, StoreKind, Writers},
     store,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,7 +52,8 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let subscriptions = Subscriptions::new(Arc::clone(&store), settings.streams.clone());
     let streams = EventStreams::new(Arc::clone(&store), subscriptions, settings.streams.clone());
     let guard = guard(settings, &store, &runtime, hasher).await?;
-    let servers = bind(settings, &runtime, models, &streams, guard)?;
+    let drift = watch_drift(settings, &store)?;
+    let servers = bind(settings, &runtime, models, &streams, &drift, guard)?;
     let mut handles = vec![servers.public.handle()];
     let running = actix_web::rt::spawn(servers.public);
     if let Some(admin) = servers.admin {
@@ -64,6 +66,7 @@ async fn serve(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     asked_to_end.await;
     // Their clients come back to another server; nobody waits for them.
     streams.close();
+    drop(drift);
     end(&runtime, &projections, &handles, &*store).await;
     running.await??;
     Ok(())
@@ -144,6 +147,25 @@ fn projections(
     Ok((projections, models))
 }
 
+/// Holds rows against their events, of the types that have both.
+fn watch_drift(
+    settings: &Settings,
+    store: &Arc<dyn store::EventStore>,
+) -> Result<DriftWatch, adoption::StartError> {
+    if !settings.drift.watch || store.state_rows().is_none() {
+        return Ok(DriftWatch::idle());
+    }
+    let builder = Adoption::builder(Arc::clone(store)).settings(settings.clone());
+    let adoption = iam::adoption(builder).build()?;
+    let both = |name: &&str| settings.aggregate(name).mode == Mode::DualWrite;
+    let types: Vec<String> = adoption.types().filter(both).map(str::to_owned).collect();
+    Ok(if types.is_empty() {
+        DriftWatch::idle()
+    } else {
+        DriftWatch::start(adoption, settings.drift.clone(), types)
+    })
+}
+
 /// What listens: the server, and the second one for operators where the settings ask for it.
 struct Servers {
     public: Server,
@@ -190,6 +212,7 @@ fn bind(
     runtime: &Runtime,
     models: ReadModels,
     streams: &EventStreams,
+    drift: &DriftWatch,
     guard: Option<Guard>,
 ) -> Result<Servers, Box<dyn std::error::Error>> {
     let meters = Arc::new(EdgeMeters::default());
@@ -201,7 +224,7 @@ fn bind(
         runtime: Data::new(runtime.clone()),
         models: Data::new(models),
         streams: Data::new(streams.clone()),
-        collectors: Data::new(Collectors(vec![Arc::clone(&meters) as _])),
+        collectors: Data::new(Collectors(vec![Arc::clone(&meters) as _, drift.seen()])),
         edge: Data::new(Edge::new(
             &settings.http,
             &settings.rate,

@@ -5,7 +5,8 @@
 //! the version of the log and by the row as it was read, so that what somebody else did meanwhile
 //! is met, never overwritten, and nothing is written twice. It never changes history.
 //!
-//! The commands of the shell call it; it knows no actor and no HTTP.
+//! The commands of the shell and the server's own look for drift call it; it knows no actor and
+//! no HTTP.
 
 mod adopt;
 mod append;
@@ -15,6 +16,7 @@ mod mapping;
 mod repair;
 mod verify;
 mod walk;
+mod watch;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -24,6 +26,9 @@ pub use error::{AdoptionError, StartError, Unfoldable};
 pub use repair::{Examined, Repair, RepairFrom, Repaired};
 pub use verify::{Verified, VerifyOptions, VerifyProgress};
 pub use walk::Cursor;
+pub use watch::{DriftWatch, Seen};
+
+use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{Clock, IdGenerator, StateRow, StateTable, SystemClock, Upcaster},
@@ -150,6 +155,10 @@ impl Adoption {
         let mapped = self.mapped(aggregate_type)?;
         let rows = &self.inner.rows;
         Ok(rows.count(mapped.aggregate_type(), mapped.table()).await?)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.inner.clock.now()
     }
 
     /// A walk of a type, in pages of one at least.

@@ -90,7 +90,7 @@ pub struct AdoptArguments {
 /// What is verified.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// The aggregate type [default: every type that is mapped to a table].
+    /// The aggregate type [default: every type whose mode has rows, or else every mapped one].
     #[arg(value_name = "TYPE")]
     aggregate_type: Option<String>,
     /// Print lines of JSON: one for each that does not agree, then the sums of each type.
@@ -174,7 +174,7 @@ impl AdoptionCommand {
         let adoption = register(builder).build()?;
         let done = match self {
             Self::Adopt(arguments) => arguments.run(&adoption).await,
-            Self::Verify(arguments) => arguments.run(&adoption).await,
+            Self::Verify(arguments) => arguments.run(&adoption, settings).await,
             Self::Repair(arguments) => arguments.run(&adoption).await,
         };
         store.close().await;
@@ -248,10 +248,10 @@ const fn ended(well: bool) -> Ended {
 }
 
 impl VerifyArguments {
-    async fn run(self, adoption: &Adoption) -> Result<Ended, CliError> {
-        let types: Vec<String> = match &self.aggregate_type {
+    async fn run(self, adoption: &Adoption, settings: &Settings) -> Result<Ended, CliError> {
+        let types = match &self.aggregate_type {
             Some(aggregate_type) => vec![aggregate_type.clone()],
-            None => adoption.types().map(str::to_owned).collect(),
+            None => with_rows(adoption, settings),
         };
         let mut well = true;
         for aggregate_type in types {
@@ -290,6 +290,14 @@ impl VerifyArguments {
         }
         Ok(sums.drifted == 0)
     }
+}
+
+/// The types whose rows are kept; all that are mapped where none is said to be.
+fn with_rows(adoption: &Adoption, settings: &Settings) -> Vec<String> {
+    let all: Vec<String> = adoption.types().map(str::to_owned).collect();
+    let has_rows = |name: &&String| settings.aggregate(name).mode.has_rows();
+    let kept: Vec<String> = all.iter().filter(has_rows).cloned().collect();
+    if kept.is_empty() { all } else { kept }
 }
 
 impl RepairArguments {

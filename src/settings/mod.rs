@@ -7,6 +7,7 @@
 
 mod aggregates;
 mod auth;
+mod drift;
 mod error;
 mod http;
 mod lists;
@@ -32,6 +33,7 @@ use serde::Deserialize;
 
 pub use aggregates::{AggregateSettings, Mode};
 pub use auth::{AuthMode, AuthSettings, RsaAlgorithm};
+pub use drift::DriftSettings;
 pub use error::{Origin, Problem, SettingsError};
 pub use http::{ForwardedHeader, HttpSettings};
 pub use otlp::OtlpSettings;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub streams: StreamSettings,
     /// How read models are kept up to date.
     pub projections: ProjectionSettings,
+    /// The look for rows that do not agree with their events.
+    pub drift: DriftSettings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Where spans are sent.

@@ -6,9 +6,9 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{
-    AggregateSettings, AuthSettings, HttpSettings, IamSettings, JournalSettings, LogSettings,
-    OtlpSettings, ProjectionSettings, RateSettings, RuntimeSettings, Settings, StoreSettings,
-    StreamSettings, TlsSettings,
+    AggregateSettings, AuthSettings, DriftSettings, HttpSettings, IamSettings, JournalSettings,
+    LogSettings, OtlpSettings, ProjectionSettings, RateSettings, RuntimeSettings, Settings,
+    StoreSettings, StreamSettings, TlsSettings,
 };
 
 /// The section whose keys are one level deeper, below the name of a type.
@@ -28,6 +28,7 @@ pub(super) fn keys_of(section: &str) -> Option<&'static [&'static str]> {
         "runtime" => Some(fields::<RuntimeSettings>()),
         "streams" => Some(fields::<StreamSettings>()),
         "projections" => Some(fields::<ProjectionSettings>()),
+        "drift" => Some(fields::<DriftSettings>()),
         "log" => Some(fields::<LogSettings>()),
         "otlp" => Some(fields::<OtlpSettings>()),
         "iam" => Some(fields::<IamSettings>()),

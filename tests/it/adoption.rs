@@ -4,6 +4,7 @@
 mod adopt;
 mod repair;
 mod verify;
+mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -15,7 +15,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("runtime", &["store", "domain", "settings", "metrics"]),
     ("projection", &["store", "domain", "settings", "metrics"]),
     // It works on rows and events alone, beside whatever serves them.
-    ("adoption", &["store", "domain", "settings"]),
+    ("adoption", &["store", "domain", "settings", "metrics"]),
     ("iam", &["domain", "settings"]),
     (
         "http",

@@ -360,4 +360,9 @@ pub async fn the_aggregates_of_a_type_are_listed_by_id(fixture: &impl Fixture) {
     assert!(list("User", Some("b"), 9).await.is_empty());
     assert!(list("User", None, 0).await.is_empty());
     assert!(list("Nothing", None, 9).await.is_empty());
+    for (name, aggregates) in [("User", 8), ("Role", 8), ("Nothing", 0)] {
+        let aggregate_type = AggregateType::parse(name).expect("a valid type");
+        let counted = store.count_aggregates(&aggregate_type).await;
+        assert_eq!(counted.expect("a count"), aggregates, "{name}");
+    }
 }

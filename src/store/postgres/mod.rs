@@ -256,6 +256,10 @@ impl EventStore for PostgresStore {
         self.readers.aggregates(aggregate_type, after, limit).await
     }
 
+    async fn count_aggregates(&self, aggregate_type: &AggregateType) -> Result<u64, ReadError> {
+        self.readers.count_aggregates(aggregate_type).await
+    }
+
     async fn snapshot_at(
         &self,
         stream: &StreamId,

@@ -36,6 +36,9 @@ const EVENT: &str = "select id, event_type, schema_version, event_data::text, ve
     from domain_events where id = $1 and position is not null";
 const CURRENT_VERSION: &str = "select version from domain_events \
     where aggregate_type = $1 and aggregate_id = $2 order by version desc limit 1";
+/// As `aggregates.sql` counts them: by their first events, for which there is an index.
+const COUNT_AGGREGATES: &str = "select count(*) from domain_events \
+    where aggregate_type = $1 and version = 1 and position is not null";
 const LAST_POSITION: &str = "select position from log_head order by position desc limit 1";
 /// Its columns are those of `facts.sql`.
 const RECEIPT: &str = "select null, null, first_version, null, id, command_hash, event_count, \
@@ -206,6 +209,15 @@ impl Readers {
             })
         });
         heads.collect()
+    }
+
+    pub(super) async fn count_aggregates(
+        &self,
+        aggregate_type: &AggregateType,
+    ) -> Result<u64, ReadError> {
+        let counted = self.row(|| sqlx::query(COUNT_AGGREGATES).bind(aggregate_type.as_str()));
+        let counted = counted.await?;
+        counted.map_or(Ok(0), |row| number(&row, 0))
     }
 
     pub(super) async fn last_position(&self) -> Result<Position, ReadError> {

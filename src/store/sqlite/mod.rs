@@ -159,6 +159,10 @@ impl EventStore for SqliteStore {
         reads::aggregates(&mut *self.reader().await?, aggregate_type, after, limit).await
     }
 
+    async fn count_aggregates(&self, aggregate_type: &AggregateType) -> Result<u64, ReadError> {
+        reads::count_aggregates(&mut *self.reader().await?, aggregate_type).await
+    }
+
     async fn snapshot_at(
         &self,
         stream: &StreamId,

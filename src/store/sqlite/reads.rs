@@ -137,6 +137,22 @@ const AGGREGATES: &str = "with recursive ids (id) as ( \
      and e.version = (select max(version) from domain_events \
      where aggregate_type = ?1 and aggregate_id = ids.id)";
 
+/// By their first events, which the key of streams finds.
+const COUNT_AGGREGATES: &str =
+    "select count(*) from domain_events where aggregate_type = ?1 and version = 1";
+
+pub(super) async fn count_aggregates(
+    connection: &mut SqliteConnection,
+    aggregate_type: &AggregateType,
+) -> Result<u64, ReadError> {
+    let counted: i64 = sqlx::query_scalar(COUNT_AGGREGATES)
+        .bind(aggregate_type.as_str())
+        .fetch_one(connection)
+        .await
+        .map_err(read_error)?;
+    Ok(u64::try_from(counted).unwrap_or(0))
+}
+
 pub(super) async fn aggregates(
     connection: &mut SqliteConnection,
     aggregate_type: &AggregateType,

@@ -1,0 +1,222 @@
+//! The look for drift while a server serves: some aggregates at a time, round after round.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicI64, Ordering},
+};
+
+use tokio::task::JoinHandle;
+
+use super::{Adoption, AdoptionError, Cursor, VerifyOptions, VerifyProgress};
+use crate::{
+    domain::error_chain,
+    metrics::{Collect, Counter, Exposition, Family, Kind},
+    settings::DriftSettings,
+};
+
+/// Findings of one look that are logged each; the others are counted.
+const LOGGED: u64 = 10;
+
+const TYPE: &[&str] = &["aggregate_type"];
+
+const DRIFT: Family = Family {
+    name: "dormouse_drift",
+    kind: Kind::Gauge,
+    labels: TYPE,
+    help: "Rows that do not agree with their events, by the last whole round or, where that is more, by this one so far.",
+};
+const COMPARED: Family = Family {
+    name: "dormouse_drift_compared_total",
+    kind: Kind::Counter,
+    labels: TYPE,
+    help: "Rows that were held against their events.",
+};
+const ROUNDS: Family = Family {
+    name: "dormouse_drift_rounds_total",
+    kind: Kind::Counter,
+    labels: TYPE,
+    help: "Rounds through all rows and aggregates of the type.",
+};
+const FAILURES: Family = Family {
+    name: "dormouse_drift_failures_total",
+    kind: Kind::Counter,
+    labels: TYPE,
+    help: "Looks for drift that failed, because the store or the table could not be read.",
+};
+const LAST_LOOK: Family = Family {
+    name: "dormouse_drift_last_look_timestamp_seconds",
+    kind: Kind::Gauge,
+    labels: TYPE,
+    help: "When rows were last held against their events, in seconds since 1970; 0 before the first time.",
+};
+
+/// Looks for drift until it is dropped.
+#[derive(Debug)]
+pub struct DriftWatch {
+    seen: Arc<Seen>,
+    /// Nothing where there is nothing to look at.
+    task: Option<JoinHandle<()>>,
+}
+
+/// What a [`DriftWatch`] has seen so far, for `/metrics`.
+#[derive(Debug)]
+pub struct Seen {
+    types: Vec<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    aggregate_type: String,
+    compared: Counter,
+    rounds: Counter,
+    failures: Counter,
+    last_look_s: AtomicI64,
+    /// Where the round is, and what it and the last one found.
+    round: Mutex<Round>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Round {
+    from: Option<Cursor>,
+    found: u64,
+    last_found: u64,
+}
+
+impl DriftWatch {
+    /// Begins to look at these types. It reads only; several servers on one store each look for
+    /// themselves.
+    ///
+    /// Called within a tokio runtime.
+    #[must_use]
+    pub fn start(adoption: Adoption, settings: DriftSettings, types: Vec<String>) -> Self {
+        let types = types.into_iter().map(Watched::new).collect();
+        let seen = Arc::new(Seen { types });
+        let looking = Arc::clone(&seen);
+        let look = async move {
+            loop {
+                tokio::time::sleep(settings.interval).await;
+                for watched in &looking.types {
+                    watched.look(&adoption, settings.batch).await;
+                }
+            }
+        };
+        Self {
+            seen,
+            task: Some(tokio::spawn(look)),
+        }
+    }
+
+    /// Looks at nothing: no type has rows that could be compared.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self {
+            seen: Arc::new(Seen { types: Vec::new() }),
+            task: None,
+        }
+    }
+
+    /// What was seen, for `/metrics`.
+    #[must_use]
+    pub fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
+    }
+}
+
+impl Drop for DriftWatch {
+    fn drop(&mut self) {
+        // It only reads, so it may end anywhere.
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Watched {
+    fn new(aggregate_type: String) -> Self {
+        Self {
+            aggregate_type,
+            compared: Counter::default(),
+            rounds: Counter::default(),
+            failures: Counter::default(),
+            last_look_s: AtomicI64::new(0),
+            round: Mutex::new(Round::default()),
+        }
+    }
+
+    fn round(&self) -> std::sync::MutexGuard<'_, Round> {
+        self.round.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares the next ones, and begins anew after the last.
+    async fn look(&self, adoption: &Adoption, batch: u32) {
+        if let Err(error) = self.compare(adoption, batch).await {
+            self.failures.increment();
+            let aggregate_type = &self.aggregate_type;
+            tracing::warn!(
+                aggregate_type,
+                error = error_chain(&error),
+                "drift cannot be looked for"
+            );
+        }
+    }
+
+    async fn compare(&self, adoption: &Adoption, batch: u32) -> Result<(), AdoptionError> {
+        let options = VerifyOptions {
+            page: batch,
+            pages: Some(1),
+            from: self.round().from.clone().unwrap_or(Cursor::START),
+            ..VerifyOptions::default()
+        };
+        let mut found = 0;
+        let verified = adoption.verify(&self.aggregate_type, options, |progress| {
+            let VerifyProgress::Finding(finding) = progress else {
+                return;
+            };
+            found += 1;
+            if found <= LOGGED {
+                let (aggregate_type, key) = (&self.aggregate_type, &finding.key);
+                let drift = finding.drift.name();
+                tracing::warn!(
+                    aggregate_type,
+                    key,
+                    drift,
+                    "a row does not agree with its events"
+                );
+            }
+        });
+        let verified = verified.await?;
+        self.compared.add(verified.compared);
+        let now = adoption.now().timestamp();
+        self.last_look_s.store(now, Ordering::Relaxed);
+        let mut round = self.round();
+        round.found += verified.drifted;
+        round.from = verified.stopped_at;
+        if round.from.is_none() {
+            round.last_found = std::mem::take(&mut round.found);
+            self.rounds.increment();
+        }
+        Ok(())
+    }
+}
+
+impl Collect for Seen {
+    fn collect(&self, exposition: &mut Exposition) {
+        let mut family = |family, value: &dyn Fn(&Watched) -> u64| {
+            let mut samples = exposition.family(family);
+            for watched in &self.types {
+                samples.sample(&[&watched.aggregate_type], value(watched));
+            }
+        };
+        family(&DRIFT, &|watched| {
+            let round = watched.round();
+            round.found.max(round.last_found)
+        });
+        family(&COMPARED, &|watched| watched.compared.get());
+        family(&ROUNDS, &|watched| watched.rounds.get());
+        family(&FAILURES, &|watched| watched.failures.get());
+        family(&LAST_LOOK, &|watched| {
+            let seconds = watched.last_look_s.load(Ordering::Relaxed);
+            u64::try_from(seconds).unwrap_or(0)
+        });
+    }
+}
