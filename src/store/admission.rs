@@ -55,16 +55,22 @@ pub enum Admission {
 /// command is answered from its receipt whatever has happened since.
 #[must_use]
 pub fn admit(batch: &[&Commit], facts: Facts) -> Vec<Admission> {
-    let judged = admit_first(batch.len(), batch, facts);
+    let judged = admit_first(batch.len(), batch, facts, None);
     judged.into_iter().flatten().collect()
 }
 
-/// Judges the first `count` commits, and of the others those that lose with one of them.
-pub(super) fn admit_first(count: usize, batch: &[&Commit], facts: Facts) -> Vec<Option<Admission>> {
+/// Judges the first `count` commits, and of the others those that lose with one of them. A refusal
+/// is what the first that nothing else objects to loses with.
+pub(super) fn admit_first(
+    count: usize,
+    batch: &[&Commit],
+    facts: Facts,
+    mut refusal: Option<Loss>,
+) -> Vec<Option<Admission>> {
     let mut judge = Judge::new(facts);
     let judged = batch.iter().enumerate().map(|(index, commit)| {
         if index < count {
-            Some(judge.admit(commit, |_| None))
+            Some(judge.admit(commit, |_| refusal.take()))
         } else {
             judge.known(commit)
         }

@@ -9,6 +9,7 @@ use std::future::Future;
 use super::{
     AppendError, Commit, Loss, RecordedEvent, Verdict,
     admission::{Admission, Facts, admit_first, one_statement},
+    state_rows::refused,
 };
 use crate::domain::Position;
 
@@ -21,6 +22,8 @@ const MAX_FRUITLESS_ROUNDS: usize = 32;
 pub(super) enum InsertError {
     /// A version, a key, a claim or an id is in the way.
     Conflict,
+    /// A unique index of a state table, over these columns, is in the way.
+    Refused(Vec<String>),
     /// What another program has stored and not committed is in the way, and may yet be undone.
     Blocked,
     /// Something else.
@@ -82,7 +85,7 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
 ) -> Result<Vec<Verdict>, AppendError> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; batch.len()];
     let mut fruitless = 0;
-    // Halved as long as something blocks, to find the commit that it blocks.
+    // Halved as long as something blocks or refuses, to find the commit that is at fault.
     let mut most = batch.len();
     loop {
         let open: Vec<usize> = (0..batch.len())
@@ -103,11 +106,12 @@ pub(super) async fn append_in_rounds<C: AppendConnection>(
                 most = most.saturating_mul(2);
                 judged
             }
-            Err(Unjudged::Blocked) if size > 1 => {
+            Err(Unjudged::Blocked | Unjudged::Refused) if size > 1 => {
                 most = size / 2;
                 continue;
             }
-            Err(Unjudged::Blocked) => contested(&commits),
+            // One that is refused alone has its verdict.
+            Err(Unjudged::Blocked | Unjudged::Refused) => contested(&commits),
             // An earlier round of this batch may have stored something.
             Err(Unjudged::Failed(error)) if verdicts.iter().flatten().any(is_committed) => {
                 return Err(AppendError::OutcomeUnknown(error.into()));
@@ -129,6 +133,8 @@ const fn is_committed(verdict: &Verdict) -> bool {
 /// Why a round has no verdict.
 enum Unjudged {
     Blocked,
+    /// A unique index of a state table refuses the row of a commit, and does not say of which.
+    Refused,
     Failed(AppendError),
 }
 
@@ -154,16 +160,40 @@ async fn round<C: AppendConnection>(
     commits: &[&Commit],
     size: usize,
 ) -> Result<Vec<Option<Verdict>>, Unjudged> {
-    match connection.insert(&commits[..size]).await {
-        Ok(first_position) => Ok(committed(&commits[..size], first_position)),
-        Err(InsertError::Failed(error)) => Err(error.into()),
-        Err(InsertError::Blocked) => Err(Unjudged::Blocked),
-        Err(InsertError::Conflict) => {
-            let facts = connection.facts(&commits[..size]).await?;
-            let judged = admit_first(size, commits, facts).into_iter();
-            Ok(judged.map(|admission| admission.and_then(told)).collect())
-        }
+    let columns = match connection.insert(&commits[..size]).await {
+        Ok(first_position) => return Ok(committed(&commits[..size], first_position)),
+        Err(InsertError::Failed(error)) => return Err(error.into()),
+        Err(InsertError::Blocked) => return Err(Unjudged::Blocked),
+        Err(InsertError::Conflict) => None,
+        Err(InsertError::Refused(columns)) => Some(columns),
+    };
+    let facts = connection.facts(&commits[..size]).await?;
+    let refusal = columns
+        .as_ref()
+        .filter(|_| size == 1)
+        .map(|columns| refusal(commits[0], columns))
+        .transpose()?;
+    let judged = admit_first(size, commits, facts, refusal).into_iter();
+    let verdicts: Vec<_> = judged.map(|admission| admission.and_then(told)).collect();
+    // What else stands in the way is told first.
+    if columns.is_some() && verdicts.iter().all(Option::is_none) {
+        return Err(Unjudged::Refused);
     }
+    Ok(verdicts)
+}
+
+/// What a commit loses with whose row a unique index over some columns refuses.
+fn refusal(commit: &Commit, columns: &[String]) -> Result<Loss, AppendError> {
+    let row = commit.row.as_ref().and_then(|change| change.after.as_ref());
+    let row = row.ok_or_else(|| {
+        // Of a row that goes nothing can be taken: it is a trigger's doing.
+        AppendError::Unstorable("a unique index refuses a commit without a row".into())
+    })?;
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let mut mapped = columns.clone();
+    mapped.retain(|column| row.values.contains_key(column));
+    let told = if mapped.is_empty() { columns } else { mapped };
+    Ok(refused(&told, row))
 }
 
 /// What a caller can be told already.

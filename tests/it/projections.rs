@@ -5,7 +5,6 @@ mod directory;
 mod inlines;
 mod leases;
 mod once;
-mod outages;
 mod poison;
 mod rebuilds;
 mod tally;

@@ -5,6 +5,7 @@ mod foreign;
 mod history;
 mod plans;
 mod races;
+mod rows;
 mod schema;
 
 use std::{sync::Arc, time::Duration};
@@ -18,7 +19,7 @@ use dormouse::{
     store::{
         Commit, EventStore, NewEvent, NewReceipt, RecoveryRequest, SnapshotRetention,
         StoredSnapshot, Verdict,
-        contract::Fixture,
+        contract::{Fixture, OtherProgram},
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -52,6 +53,10 @@ impl Database {
 impl Fixture for Database {
     async fn open(&self) -> Arc<dyn EventStore> {
         Arc::new(self.store().await)
+    }
+
+    async fn other_program(&self) -> Option<Arc<dyn OtherProgram>> {
+        Some(rows::Neighbour::at(&self.url).await)
     }
 }
 

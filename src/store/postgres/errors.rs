@@ -5,6 +5,7 @@ use sqlx::{
     postgres::{PgDatabaseError, PgSeverity},
 };
 
+use super::state::OTHER_ROW;
 use crate::store::{AppendError, Cause, NotReady, ReadError, rounds::InsertError};
 
 const UNIQUE_VIOLATION: &str = "23505";
@@ -48,7 +49,7 @@ impl From<NotReady> for OpenError {
 /// What became of a statement that failed, and what to do with its connection.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Undone: a version is another, or a unique index objects.
+    /// Undone: a version or a row is another, or a unique index objects.
     Conflict,
     /// Undone: what another transaction holds was waited for long enough.
     Blocked,
@@ -80,6 +81,7 @@ impl Failure {
         }
         match class(database) {
             _ if database.code() == UNIQUE_VIOLATION => Self::Conflict,
+            "22" if database.message().contains(OTHER_ROW) => Self::Conflict,
             _ if database.code() == LOCK_NOT_AVAILABLE => Self::Blocked,
             // Data exceptions, other integrity constraints, program limits.
             "22" | "23" | "54" => Self::Unstorable,

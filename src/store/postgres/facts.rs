@@ -10,6 +10,7 @@ use sqlx::postgres::{PgBindIterExt as _, PgConnection, PgRow};
 use super::{
     json_text,
     rows::{column, corrupt, number, parsed},
+    state::{Shapes, judge_rows},
 };
 use crate::{
     domain::{AggregateId, Claim, EventId, IdempotencyKey, Position, StreamId, Version},
@@ -33,11 +34,17 @@ struct Questions<'a> {
 pub(super) async fn facts(
     connection: &mut PgConnection,
     commits: &[&Commit],
+    shapes: &Shapes,
 ) -> Result<Facts, AppendError> {
-    let questions = Questions::of(commits);
-    let rows = questions.ask(connection).await;
-    let rows = rows.map_err(|error| AppendError::Unavailable(error.into()))?;
+    let unavailable = |error: sqlx::Error| AppendError::Unavailable(error.into());
     let mut facts = Facts::default();
+    if !shapes.is_empty() {
+        // Before all else: of a commit that is stored meanwhile, only its id is to be believed.
+        let judged = judge_rows(&mut *connection, commits, shapes, &mut facts).await;
+        judged.map_err(unavailable)?;
+    }
+    let questions = Questions::of(commits);
+    let rows = questions.ask(connection).await.map_err(unavailable)?;
     for row in rows {
         // Only a read by another program's hand can make a row unreadable; as nothing was
         // stored, saying so is safe.

@@ -1,20 +1,25 @@
 //! The statement that appends: how commits become its arrays.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashSet},
     iter::repeat_n,
 };
 
 use sqlx::{
-    Postgres,
+    AssertSqlSafe, Postgres,
     postgres::{PgArguments, PgBindIterExt as _},
     query::Query,
 };
 
-use super::{json_text, rows::bigint};
+use super::{
+    json_text,
+    rows::bigint,
+    state::{RowWrites, Shapes},
+};
 use crate::{
     domain::{Claim, CreatedBy, StreamId},
-    store::{Commit, NewEvent, admission::receipt_of},
+    store::{AppendError, Commit, NewEvent, VersionedBy, admission::receipt_of},
 };
 
 /// The hot path: events only.
@@ -22,10 +27,21 @@ const APPEND: &str = include_str!("sql/append.sql");
 const APPEND_WITH_CLAIMS_AND_RECEIPTS: &str =
     include_str!("sql/append_with_claims_and_receipts.sql");
 
+/// How many parameters they have.
+const PLAIN_PARAMETERS: usize = 15;
+const PARAMETERS: usize = 33;
+
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// The one statement that stores all of these commits or none.
-pub(super) fn statement<'q>(commits: &[&Commit]) -> Statement<'q> {
+/// The one statement that stores all of these commits or none. It answers no row where a stream is at
+/// another version; `shapes` are those of the tables that the commits write.
+///
+/// # Errors
+/// [`AppendError::Unstorable`] where a row can have no place in its table.
+pub(super) fn statement<'q>(
+    commits: &[&Commit],
+    shapes: &Shapes,
+) -> Result<Statement<'q>, AppendError> {
     let plain = commits.iter().all(|commit| {
         commit.frees.is_empty() && commit.takes.is_empty() && commit.receipt.is_none()
     });
@@ -34,11 +50,24 @@ pub(super) fn statement<'q>(commits: &[&Commit]) -> Statement<'q> {
     } else {
         APPEND_WITH_CLAIMS_AND_RECEIPTS
     };
+    let (text, rows) = if shapes.is_empty() {
+        (AssertSqlSafe(Cow::Borrowed(text)), None)
+    } else {
+        let before = if plain { PLAIN_PARAMETERS } else { PARAMETERS };
+        let rows = RowWrites::new(commits, shapes, before)?;
+        // Safe: the names of tables and columns in it are quoted, all values are parameters.
+        (AssertSqlSafe(Cow::Owned(rows.text(text))), Some(rows))
+    };
     let statement = bind_events(bind_heads(sqlx::query(text), commits), commits);
-    if plain {
-        return statement;
-    }
-    bind_receipts(bind_claims(statement, commits), commits)
+    let statement = if plain {
+        statement
+    } else {
+        bind_receipts(bind_claims(statement, commits), commits)
+    };
+    Ok(match rows {
+        None => statement,
+        Some(rows) => rows.bind(statement),
+    })
 }
 
 /// How many events the commits have.
@@ -50,26 +79,29 @@ pub(super) fn event_count(commits: &[&Commit]) -> u64 {
 }
 
 /// Whether a commit's stream gets no event by the statement: then no unique index guards the
-/// version that it expects.
+/// version that it expects. A track guards it as well as an event.
 pub(super) fn needs_the_lock_first(commits: &[&Commit]) -> bool {
-    if commits.iter().all(|commit| !commit.events.is_empty()) {
+    let is_guarded =
+        |commit: &Commit| !commit.events.is_empty() || commit.versioned_by() == VersionedBy::Track;
+    if commits.iter().all(|commit| is_guarded(commit)) {
         return false;
     }
     let (eventful, eventless): (Vec<&Commit>, Vec<&Commit>) =
-        commits.iter().partition(|commit| !commit.events.is_empty());
+        commits.iter().partition(|commit| is_guarded(commit));
     let guarded: HashSet<&StreamId> = eventful.iter().map(|commit| &commit.stream).collect();
     eventless
         .iter()
         .any(|commit| !guarded.contains(&commit.stream))
 }
 
-/// Each stream once, with the version that its first commit expects.
+/// Each stream once, with the version that its first commit expects; those that a track versions are
+/// not among them.
 fn bind_heads<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q> {
     let mut seen = HashSet::with_capacity(commits.len());
     let heads: Vec<&Commit> = commits
         .iter()
         .copied()
-        .filter(|commit| seen.insert(&commit.stream))
+        .filter(|commit| commit.versioned_by() == VersionedBy::Log && seen.insert(&commit.stream))
         .collect();
     statement
         .bind(

@@ -27,6 +27,7 @@ mod roles;
 mod rows;
 mod sight;
 mod snapshots;
+mod state;
 mod writer;
 mod writing;
 
@@ -38,12 +39,17 @@ use tokio::sync::watch;
 pub use errors::OpenError;
 
 use self::{
-    api_keys::ApiKeys, hints::Announcements, models::Models, reads::Readers, writer::Writer,
+    api_keys::ApiKeys,
+    hints::Announcements,
+    models::Models,
+    reads::Readers,
+    state::{Catalog, StateTables},
+    writer::Writer,
 };
 use super::{
     AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady,
     Numbering, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
-    StoredSnapshot, Verdict,
+    StateRows, StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
@@ -115,6 +121,7 @@ pub struct PostgresStore {
     announcements: Arc<Announcements>,
     log_readers: Readers,
     models: Models,
+    state: StateTables,
     read_only: bool,
 }
 
@@ -144,6 +151,7 @@ impl PostgresStore {
         let log_readers = readers(connect::querying(&connect_options), options.log_readers);
         let readers = Arc::new(readers(connect_options.clone(), options.readers));
         let hook = HookSlot::default();
+        let catalog = Catalog::default();
         let announcements = Arc::new(Announcements::new(
             connect_options.clone(),
             options.connect_timeout,
@@ -154,8 +162,10 @@ impl PostgresStore {
             &options,
             Arc::clone(&announcements),
             hook.clone(),
+            catalog.clone(),
         );
         readers.ready().await?;
+        let state = StateTables::new(readers.clone(), catalog);
         let models = Models::new(
             connect::modelling(url, &options)?,
             &options,
@@ -168,6 +178,7 @@ impl PostgresStore {
             announcements,
             log_readers,
             models,
+            state,
             read_only: options.read_only,
         })
     }
@@ -311,6 +322,10 @@ impl EventStore for PostgresStore {
 
     fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
         Some(Arc::new(ApiKeys(Arc::clone(&self.readers))))
+    }
+
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        Some(Arc::new(self.state.clone()))
     }
 
     async fn ready(&self) -> Result<(), NotReady> {

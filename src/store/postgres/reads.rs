@@ -55,7 +55,8 @@ const CLAIM_HOLDER: &str = "select aggregate_id from aggregate_claims \
 
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// The reading side of a store.
+/// The reading side of a store. Clones share the pool.
+#[derive(Clone)]
 pub(super) struct Readers {
     pool: PgPool,
     options: PgConnectOptions,

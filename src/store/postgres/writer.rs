@@ -17,6 +17,7 @@ use super::{
     contested::{Contested, Turn},
     foreign::After,
     hints::Announcements,
+    state::Catalog,
     writing::{Openings, Writing},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub(super) struct Writer {
     announcements: Arc<Announcements>,
     /// What is done in the transaction of each append.
     hook: HookSlot,
+    /// What is known of state tables.
+    catalog: Catalog,
     openings: Arc<Openings>,
     /// Events of other programs that are numbered in one transaction.
     number_page: u32,
@@ -72,6 +75,7 @@ impl Writer {
         limits: &PostgresOptions,
         announcements: Arc<Announcements>,
         hook: HookSlot,
+        catalog: Catalog,
     ) -> Self {
         let wait = limits.contested_wait;
         // A statement on its own waits for a program that is not dormouse just so long.
@@ -84,6 +88,7 @@ impl Writer {
             answer_timeout: limits.statement_timeout + ANSWER_GRACE,
             announcements,
             hook,
+            catalog,
             openings: Arc::new(openings),
             number_page: limits.number_page.max(1),
         }
@@ -193,6 +198,7 @@ impl Writer {
             careful: false,
             answer_timeout: self.answer_timeout,
             hook: self.hook.get(),
+            catalog: self.catalog.clone(),
             openings: Arc::clone(&self.openings),
         })
     }

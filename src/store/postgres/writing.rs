@@ -10,6 +10,8 @@ use super::{
     facts::facts,
     foreign::{self, After, Page},
     insert,
+    reads::Statement,
+    state::{Catalog, RowRefusal, Shapes, refused_columns},
 };
 use crate::{
     domain::{Position, StreamId},
@@ -64,33 +66,32 @@ pub(super) struct Writing {
     pub(super) careful: bool,
     pub(super) answer_timeout: Duration,
     pub(super) hook: Option<Arc<dyn AppendHook>>,
+    pub(super) catalog: Catalog,
     pub(super) openings: Arc<Openings>,
 }
 
 impl AppendConnection for Writing {
     async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
+        let shapes = self.shapes(commits).await.map_err(InsertError::Failed)?;
         if let Some(hook) = self.hook.clone() {
-            return self.insert_with(&*hook, commits).await;
+            return self.insert_with(&*hook, commits, &shapes).await;
         }
         let limit = self.answer_timeout;
         if !self.careful && !insert::needs_the_lock_first(commits) {
-            let inserted = in_time(limit, insert_now(&mut self.connection, commits)).await;
-            let blocked = matches!(&inserted, Err(error) if is_blocked(error));
-            if !blocked {
-                return inserted.map_err(|error| {
-                    // A refused batch leaves the connection as it was. After anything else a
-                    // fresh one is worth its price: it knows no stale plan and no lost primary.
-                    let failure = Failure::of(&error);
-                    self.sound = matches!(failure, Failure::Conflict | Failure::Unstorable);
-                    InsertError::from(error)
-                });
+            let statement = Inserting::new(commits, &shapes)?;
+            match in_time(limit, statement.now(&mut self.connection)).await {
+                Ok(position) => return Ok(position),
+                Err(error) if is_blocked(&error) => self.careful = true,
+                Err(error) => return Err(self.refused(error, commits, &shapes).await),
             }
-            self.careful = true;
         }
         let openings = Arc::clone(&self.openings);
-        let inserting = insert_locked(&mut self.connection, &openings, commits);
-        let inserted = timeout(limit, inserting).await;
-        self.ended(inserted)
+        let statement = Inserting::new(commits, &shapes)?;
+        let inserting = insert_locked(&mut self.connection, &openings, statement);
+        match timeout(limit, inserting).await {
+            Ok(Err(Undone::Statement(error))) => Err(self.refused(error, commits, &shapes).await),
+            inserted => self.ended(inserted),
+        }
     }
 
     async fn facts(&mut self, commits: &[&Commit]) -> Result<Facts, AppendError> {
@@ -98,7 +99,9 @@ impl AppendConnection for Writing {
         streams.sort_unstable();
         streams.dedup();
         self.number_on_sight(&streams).await?;
-        let found = timeout(self.answer_timeout, facts(&mut self.connection, commits)).await;
+        let shapes = self.shapes(commits).await?;
+        let finding = facts(&mut self.connection, commits, &shapes);
+        let found = timeout(self.answer_timeout, finding).await;
         let found = found.unwrap_or_else(|late| Err(AppendError::Unavailable(late.into())));
         self.sound = found.is_ok();
         found
@@ -111,11 +114,57 @@ impl Writing {
         &mut self,
         hook: &dyn AppendHook,
         commits: &[&Commit],
+        shapes: &Shapes,
     ) -> Result<Position, InsertError> {
         let openings = Arc::clone(&self.openings);
-        let inserting = insert_hooked(&mut self.connection, &openings, hook, commits);
-        let inserted = timeout(self.answer_timeout, inserting).await;
-        self.ended(inserted)
+        let statement = Inserting::new(commits, shapes)?;
+        let connection = &mut self.connection;
+        let inserting = insert_hooked(connection, &openings, hook, statement, commits);
+        match timeout(self.answer_timeout, inserting).await {
+            Ok(Err(Undone::Statement(error))) => Err(self.refused(error, commits, shapes).await),
+            inserted => self.ended(inserted),
+        }
+    }
+
+    /// The shapes of the tables that commits write; none is asked for where no commit has a row.
+    async fn shapes(&mut self, commits: &[&Commit]) -> Result<Shapes, AppendError> {
+        if commits.iter().all(|commit| commit.row.is_none()) {
+            return Ok(Shapes::new());
+        }
+        let asking = self.catalog.of_all(&mut self.connection, commits);
+        let found = in_time(self.answer_timeout, asking).await;
+        self.sound = found.is_ok();
+        found.map_err(|error| AppendError::Unavailable(error.into()))
+    }
+
+    /// What it means that the statement of an append failed.
+    async fn refused(&mut self, error: Error, commits: &[&Commit], shapes: &Shapes) -> InsertError {
+        // A refused batch leaves the connection as it was. After anything else a
+        // fresh one is worth its price: it knows no stale plan and no lost primary.
+        let failure = Failure::of(&error);
+        self.sound = matches!(
+            failure,
+            Failure::Conflict | Failure::Unstorable | Failure::Blocked
+        );
+        if shapes.is_empty() {
+            return error.into();
+        }
+        if let Some(columns) = refused_columns(&error, shapes) {
+            return InsertError::Refused(columns);
+        }
+        if !self.sound {
+            self.catalog.forget_all(commits);
+        }
+        if !matches!(failure, Failure::Unstorable) {
+            return error.into();
+        }
+        let refusal = RowRefusal::of(&error, &mut self.connection, commits, shapes);
+        let refusal = timeout(self.answer_timeout, refusal).await;
+        self.sound = refusal.is_ok();
+        match refusal.ok().flatten() {
+            Some(refusal) => InsertError::Failed(AppendError::Unstorable(refusal.into())),
+            None => error.into(),
+        }
     }
 
     /// What came of a transaction, and whether the connection is of further use.
@@ -129,6 +178,7 @@ impl Writing {
                 self.sound &= !matches!(error, InsertError::Failed(AppendError::Unavailable(_)));
                 Err(error)
             }
+            Ok(Err(Undone::Statement(error))) => Err(error.into()),
             Ok(Err(Undone::Broken(error))) => {
                 self.sound = false;
                 Err(error.into())
@@ -188,7 +238,9 @@ impl Writing {
         }
         .map_err(|error| match error {
             InsertError::Failed(error) => error,
-            InsertError::Conflict | InsertError::Blocked => AppendError::Contended,
+            InsertError::Conflict | InsertError::Blocked | InsertError::Refused(_) => {
+                AppendError::Contended
+            }
         })
     }
 
@@ -215,19 +267,36 @@ async fn in_time<T>(
         .unwrap_or_else(|late| Err(Error::Io(late.into())))
 }
 
-/// The position of the first event, or `RowNotFound` where a stream is at another version.
-async fn insert_now(connection: &mut PgConnection, commits: &[&Commit]) -> Result<Position, Error> {
-    let row = insert::statement(commits).fetch_one(connection).await?;
-    let head: i64 = row.try_get(0)?;
-    let head = u64::try_from(head).map_err(|error| Error::Decode(error.into()))?;
-    let first = head + 1 - insert::event_count(commits);
-    Ok(Position::new(first))
+/// A statement that appends, and how many events it has.
+struct Inserting<'q> {
+    statement: Statement<'q>,
+    events: u64,
+}
+
+impl Inserting<'_> {
+    fn new(commits: &[&Commit], shapes: &Shapes) -> Result<Self, InsertError> {
+        let statement = insert::statement(commits, shapes).map_err(InsertError::Failed)?;
+        Ok(Self {
+            statement,
+            events: insert::event_count(commits),
+        })
+    }
+
+    /// The position of the first event, or `RowNotFound` where a stream is at another version.
+    async fn now(self, connection: &mut PgConnection) -> Result<Position, Error> {
+        let row = self.statement.fetch_one(connection).await?;
+        let head: i64 = row.try_get(0)?;
+        let head = u64::try_from(head).map_err(|error| Error::Decode(error.into()))?;
+        Ok(Position::new(head + 1 - self.events))
+    }
 }
 
 /// How a transaction failed.
 enum Undone {
     /// It is undone, and the connection is as it was.
     Whole(InsertError),
+    /// It is undone because its statement failed so.
+    Statement(Error),
     /// The connection is of no more use.
     Broken(Error),
 }
@@ -266,7 +335,7 @@ async fn undo<T>(connection: &mut PgConnection, why: InsertError) -> Result<T, U
     Err(Undone::Whole(why))
 }
 
-/// As [`insert_now`], behind the lock of all writers.
+/// As [`Inserting::now`], behind the lock of all writers.
 ///
 /// A statement sees the log as it was before it waited for the head's row. Where the stream
 /// gets an event that is enough, for the unique index sees what came since. A commit without
@@ -274,16 +343,21 @@ async fn undo<T>(connection: &mut PgConnection, why: InsertError) -> Result<T, U
 async fn insert_locked(
     connection: &mut PgConnection,
     openings: &Openings,
-    commits: &[&Commit],
+    inserting: Inserting<'_>,
 ) -> Result<Position, Undone> {
     open(connection, &openings.append).await?;
-    match insert_now(&mut *connection, commits).await {
+    match inserting.now(&mut *connection).await {
         Ok(position) => {
             run(connection, "commit").await.map_err(Undone::Broken)?;
             Ok(position)
         }
-        Err(error) => undo(connection, error.into()).await,
+        Err(error) => undo_failed(connection, error).await,
     }
+}
+
+async fn undo_failed<T>(connection: &mut PgConnection, error: Error) -> Result<T, Undone> {
+    run(connection, "rollback").await.map_err(Undone::Broken)?;
+    Err(Undone::Statement(error))
 }
 
 /// As [`insert_locked`], and what the hook does commits with it.
@@ -291,12 +365,13 @@ async fn insert_hooked(
     connection: &mut PgConnection,
     openings: &Openings,
     hook: &dyn AppendHook,
+    inserting: Inserting<'_>,
     commits: &[&Commit],
 ) -> Result<Position, Undone> {
     open(connection, &openings.append).await?;
-    let position = match insert_now(&mut *connection, commits).await {
+    let position = match inserting.now(&mut *connection).await {
         Ok(position) => position,
-        Err(error) => return undo(connection, error.into()).await,
+        Err(error) => return undo_failed(connection, error).await,
     };
     let events = recorded(commits, position);
     tell(connection, openings, hook, &events).await?;

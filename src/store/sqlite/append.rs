@@ -11,13 +11,14 @@ use super::{
     Shared,
     errors::{append_error, commit_error, insert_error},
     rows::{MAX_ROWS, RowStatements, integer},
+    state::write_rows,
     writer::WriteConnection,
 };
 use crate::{
     domain::{Claim, CreatedBy, Position, StreamId, Version},
     store::{
-        AppendError, Commit, NewEvent, NewReceipt, Verdict,
-        admission::Facts,
+        AppendError, Commit, NewEvent, NewReceipt, Verdict, VersionedBy,
+        admission::{Facts, receipt_of},
         models::ModelTx,
         rounds::{AppendConnection, InsertError, append_in_rounds, recorded},
     },
@@ -64,6 +65,7 @@ impl AppendConnection for WriteConnection {
 impl WriteConnection {
     async fn write(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
         let last = self.begin_at(commits).await?;
+        write_rows(&mut self.inner, commits).await?;
         self.free_claims(commits).await?;
         self.take_claims(commits).await?;
         self.insert_receipts(commits).await?;
@@ -165,14 +167,15 @@ impl WriteConnection {
         for chunk in receipts.chunks(MAX_ROWS) {
             let mut query = sqlx::query(INSERT_RECEIPTS.of(chunk.len()));
             for (commit, receipt) in chunk {
+                let read_as = receipt_of(commit, receipt);
                 query = query
                     .bind(commit.stream.aggregate_type.as_str())
                     .bind(commit.stream.aggregate_id.as_str())
                     .bind(receipt.key.as_str())
                     .bind(receipt.id.to_string())
                     .bind(&receipt.command_hash[..])
-                    .bind(integer(commit.expected.next().get()))
-                    .bind(integer(commit.events.len() as u64))
+                    .bind(integer(read_as.first_version.get()))
+                    .bind(i64::from(read_as.event_count))
                     .bind(commit.correlation_id.to_string())
                     .bind(commit.occurred_at.timestamp_micros())
                     .bind(receipt.reply.as_ref().map(|reply| reply.get()));
@@ -279,7 +282,9 @@ fn heads_to_check<'a>(commits: &[&'a Commit]) -> Vec<(&'a StreamId, Version)> {
     let mut seen = HashSet::with_capacity(commits.len());
     let heads = commits.iter().filter(|commit| {
         let first_event = commit.expected == Version::ZERO && !commit.events.is_empty();
-        seen.insert(&commit.stream) && !first_event
+        // A track is looked at with its row.
+        let in_log = commit.versioned_by() == VersionedBy::Log;
+        in_log && seen.insert(&commit.stream) && !first_event
     });
     heads
         .map(|commit| (&commit.stream, commit.expected))

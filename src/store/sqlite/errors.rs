@@ -36,6 +36,22 @@ pub(super) fn insert_error(error: Error) -> InsertError {
     InsertError::Failed(append_error(error))
 }
 
+/// The columns of the unique index of another's table that objects, as SQLite's message tells.
+pub(super) fn refused_columns(error: &Error) -> Option<Vec<String>> {
+    let error = error.as_database_error()?;
+    if !matches!(error.kind(), ErrorKind::UniqueViolation) {
+        return None;
+    }
+    let (_, columns) = error.message().split_once(": ")?;
+    let names = columns.split(", ").map(|column| {
+        let name = column.rsplit_once('.').map_or(column, |(_, name)| name);
+        // An index over an expression is told by its own name.
+        let name = name.strip_prefix("index '").unwrap_or(name);
+        name.trim_end_matches('\'').to_owned()
+    });
+    Some(names.collect())
+}
+
 /// An error of the statement that adds the last events and commits. A full disk stops it before
 /// the frame that makes the transaction whole; where writing or flushing failed otherwise, what
 /// reached the disk is found out by appending again.
@@ -119,7 +135,9 @@ mod tests {
     fn at_the_commit(code: i32) -> AppendError {
         match commit_error(Error::Database(Box::new(Answer(code)))) {
             InsertError::Failed(error) => error,
-            InsertError::Conflict | InsertError::Blocked => panic!("{code} is no conflict"),
+            InsertError::Conflict | InsertError::Blocked | InsertError::Refused(_) => {
+                panic!("{code} is no conflict")
+            }
         }
     }
 

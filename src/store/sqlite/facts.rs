@@ -8,6 +8,7 @@ use super::{
     errors::read_error,
     reads::{ReceiptRow, receipt_of, text},
     rows::{MAX_ROWS, RowStatements, integer, natural},
+    state::look_up_rows,
 };
 use crate::{
     domain::{AggregateId, EventId, Position, StreamId, Version},
@@ -27,6 +28,7 @@ pub(super) async fn look_up(
     look_up_stored(connection, commits, &mut facts).await?;
     look_up_holders(connection, commits, &mut facts).await?;
     look_up_receipts(connection, commits, &mut facts).await?;
+    look_up_rows(connection, commits, &mut facts).await?;
     Ok(facts)
 }
 

@@ -17,6 +17,7 @@ mod receipts;
 mod rows;
 mod schema;
 mod snapshots;
+mod state;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -35,7 +36,7 @@ use self::{errors::read_error, writer::Writer};
 use super::{
     AggregateHead, ApiKeyTable, AppendError, Commit, EventStore, Hints, LogPage, LogQuery,
     NotReady, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
-    StoredSnapshot, Verdict,
+    StateRows, StoredSnapshot, Verdict,
     models::{HookSlot, ReadModels},
 };
 use crate::domain::{
@@ -215,6 +216,10 @@ impl EventStore for SqliteStore {
     }
 
     fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
         Some(Arc::new(self.clone()))
     }
 

@@ -1,12 +1,17 @@
 //! What is special to SQLite; what every store promises is in the contract.
 
+mod rows;
+
 use sqlx::Connection as _;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     domain::{CorrelationId, EventId},
-    store::{NewEvent, contract::Fixture},
+    store::{
+        NewEvent,
+        contract::{Fixture, OtherProgram},
+    },
 };
 
 /// A database in a directory of its own, which several handles may write.
@@ -37,6 +42,10 @@ impl Fixture for Database {
             ..SqliteOptions::default()
         };
         Arc::new(self.connect(options).await.unwrap())
+    }
+
+    async fn other_program(&self) -> Option<Arc<dyn OtherProgram>> {
+        Some(rows::Neighbour::at(&self.url()).await)
     }
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use dormouse::{
     domain::{Fingerprint, Position, SnapshotShape as _, Version},
-    runtime::At,
     store::{EventStore as _, RecoveryRequest, SnapshotRetention, StoredSnapshot},
     testing::{Fault, Operation},
 };
@@ -13,7 +12,7 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use super::node::{Node, Setup, stream, until};
-use crate::support::counter::{Counter, id};
+use crate::support::counter::Counter;
 
 /// More events than are read together with a snapshot.
 const MANY: usize = 300;
@@ -131,28 +130,4 @@ async fn a_store_that_takes_no_snapshots_costs_nothing_but_speed() {
     assert_eq!(node.state("c").await.total, 9);
     assert!(node.store.calls(Operation::SaveSnapshots) > 0);
     assert_eq!(node.runtime.shutdown().await.unanswered, 0);
-}
-
-#[tokio::test]
-async fn a_state_as_it_was_is_read_from_the_snapshot_before_it() {
-    let mut setup = Setup::snapshot_every(10);
-    setup.counter.snapshot_history_every = 10;
-    setup.runtime.recovery_page = 5;
-    let node = setup.start().await;
-    for number in 0..MANY {
-        node.add("c", &format!("t-{number}"), None).await.unwrap();
-        let due = u64::try_from(number / 10).unwrap();
-        until(|| node.store.calls(Operation::SaveSnapshots) >= due).await;
-    }
-
-    for version in [7, 10, 158, 299] {
-        let before = node.store.calls(Operation::Events);
-        let at = At::Version(Version::new(version));
-        let found = node.counters.state_at(&id("c"), at).await.unwrap().unwrap();
-        let pages = node.store.calls(Operation::Events) - before;
-
-        assert_eq!((found.version.get(), found.state.total), (version, version));
-        // Nine events at most lie between two snapshots: two pages of five.
-        assert!(pages <= 2, "{pages} pages to version {version}");
-    }
 }

@@ -260,7 +260,10 @@ async fn add_one(beside: &Beside, number: usize) {
         if is_committed(&verdicts[0]) {
             return;
         }
-        let lost = matches!(verdicts[0], Verdict::Lost(Loss::Row | Loss::Version { .. }));
+        let lost = matches!(
+            verdicts[0],
+            Verdict::Lost(Loss::Row | Loss::Version { .. } | Loss::Contested)
+        );
         assert!(lost, "{verdicts:?}");
         tokio::task::yield_now().await;
     }

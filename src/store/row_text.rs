@@ -1,0 +1,120 @@
+//! Values and tracks of rows as the SQL adapters read them.
+
+use serde_json::value::RawValue;
+
+use super::{ReadError, RowTrack};
+use crate::domain::{ColumnKind, RowMarks, RowValue, Secret, Version};
+
+/// What stands for marks that are those of the row as it was last written.
+pub(super) const SAME: &str = "=";
+
+/// A value of a column from its text. One that is not of the kind it is mapped to stays text: the
+/// aggregate says that it cannot be mapped, and no other row suffers.
+pub(super) fn value(kind: ColumnKind, text: Option<String>) -> RowValue {
+    let Some(text) = text else {
+        return RowValue::Null;
+    };
+    let read = match kind {
+        ColumnKind::Text => None,
+        ColumnKind::Secret => return RowValue::Secret(Secret::new(text)),
+        ColumnKind::Bool => match text.as_str() {
+            "true" | "t" | "1" => Some(RowValue::Bool(true)),
+            "false" | "f" | "0" => Some(RowValue::Bool(false)),
+            _ => None,
+        },
+        ColumnKind::Int => text.parse().ok().map(RowValue::Int),
+        ColumnKind::Time => time(&text).map(RowValue::Time),
+        ColumnKind::Json => serde_json::from_str(&text).ok().map(RowValue::Json),
+    };
+    read.unwrap_or(RowValue::Text(text))
+}
+
+/// A time as text: with a zone, or else in UTC.
+fn time(text: &str) -> Option<chrono::DateTime<chrono::Utc>> {
+    use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+    if let Ok(zoned) = DateTime::parse_from_rfc3339(text) {
+        return Some(zoned.to_utc());
+    }
+    if let Ok(zoned) = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z") {
+        return Some(zoned.to_utc());
+    }
+    let plain = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+    let mut plain = plain
+        .iter()
+        .filter_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    let found = plain
+        .next()
+        .or_else(|| date().map(|date| date.and_time(NaiveTime::MIN)));
+    found.map(|time| time.and_utc())
+}
+
+/// The columns of a track.
+#[derive(Debug)]
+pub(super) struct TrackText {
+    pub(super) version: u64,
+    pub(super) log_version: u64,
+    pub(super) marks: Option<String>,
+    pub(super) agreed: Option<String>,
+    pub(super) rowless: Option<String>,
+}
+
+/// The marks of a track as they are stored: what row and log agreed on is mostly the row.
+pub(super) fn stored_marks(track: &RowTrack) -> (Option<String>, Option<String>) {
+    let text = |marks: &Option<RowMarks>| marks.as_ref().map(RowMarks::to_text);
+    let agreed = if track.agreed.is_some() && track.agreed == track.marks {
+        Some(SAME.to_owned())
+    } else {
+        text(&track.agreed)
+    };
+    (text(&track.marks), agreed)
+}
+
+impl TrackText {
+    /// The track.
+    ///
+    /// # Errors
+    /// [`ReadError::Corrupt`] where the state that stands for a row is no JSON.
+    pub(super) fn read(self) -> Result<RowTrack, ReadError> {
+        let marks = self.marks.as_deref().map(RowMarks::from_text);
+        let agreed = match self.agreed.as_deref() {
+            Some(SAME) => marks.clone(),
+            Some(text) => Some(RowMarks::from_text(text)),
+            None => None,
+        };
+        let rowless = self.rowless.map(RawValue::from_string).transpose();
+        Ok(RowTrack {
+            version: Version::new(self.version),
+            log_version: Version::new(self.log_version),
+            marks,
+            agreed,
+            rowless: rowless.map_err(|_| ReadError::Corrupt {
+                what: "a state beside a row that is no JSON".to_owned(),
+            })?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_in_the_forms_that_programs_write() {
+        let expected = chrono::DateTime::from_timestamp_millis(1_714_885_505_120);
+
+        for text in [
+            "2024-05-05 05:05:05.12",
+            "2024-05-05T05:05:05.120",
+            "2024-05-05T05:05:05.120Z",
+            "2024-05-05 07:05:05.12+02",
+            "2024-05-05 07:05:05.12+02:00",
+        ] {
+            assert_eq!(time(text), expected, "{text}");
+        }
+        assert_eq!(
+            value(ColumnKind::Time, Some("soon".to_owned())),
+            RowValue::Text("soon".to_owned())
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! Writing rows, links and tracks inside an append.
+
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+
+use super::{are_as_decided, by_table, quoted};
+use crate::{
+    domain::{LinkTable, RowValue},
+    store::{
+        AppendError, Commit,
+        net_rows::{NetChange, Write, net_changes},
+        rounds::InsertError,
+        row_text::stored_marks,
+        sqlite::{
+            errors::{insert_error, refused_columns},
+            rows::{MAX_ROWS, integer},
+        },
+    },
+};
+
+type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// Writes what the commits do to rows, or objects where one is not what it was decided on.
+pub(in crate::store::sqlite) async fn write_rows(
+    connection: &mut SqliteConnection,
+    commits: &[&Commit],
+) -> Result<(), InsertError> {
+    let changes = net_changes(commits);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let stand = are_as_decided(connection, &changes).await;
+    let stand =
+        stand.map_err(|error| InsertError::Failed(AppendError::Unavailable(error.into())))?;
+    if !stand {
+        return Err(InsertError::Conflict);
+    }
+    for table in by_table(&changes, |change| &*change.table.name) {
+        // What is freed first can be taken then.
+        for write in [Write::Delete, Write::Update, Write::Insert] {
+            let alike = table.iter().copied();
+            let alike: Vec<_> = alike.filter(|change| change.write() == write).collect();
+            write_alike(connection, write, &alike).await?;
+        }
+        for link in &table[0].table.links {
+            write_links(connection, link, &table).await?;
+        }
+    }
+    write_tracks(connection, &changes).await
+}
+
+async fn run(
+    connection: &mut SqliteConnection,
+    statement: Statement<'_>,
+    rows: Option<usize>,
+) -> Result<(), InsertError> {
+    let done = statement.execute(connection).await;
+    let done = done.map_err(|error| match refused_columns(&error) {
+        Some(columns) => InsertError::Refused(columns),
+        None => insert_error(error),
+    })?;
+    match rows {
+        Some(rows) if done.rows_affected() != rows as u64 => Err(InsertError::Conflict),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Changes of one table that are of one kind.
+async fn write_alike(
+    connection: &mut SqliteConnection,
+    write: Write,
+    changes: &[&NetChange<'_>],
+) -> Result<(), InsertError> {
+    let stamps = |change: &NetChange<'_>| -> Vec<&'static str> {
+        change.stamps.iter().map(|(name, _)| *name).collect()
+    };
+    let mut changes = changes.to_vec();
+    changes.sort_by_key(|change| stamps(change));
+    for alike in changes.chunk_by(|one, next| stamps(one) == stamps(next)) {
+        for chunk in alike.chunks(MAX_ROWS) {
+            write_chunk(connection, write, chunk).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn write_chunk(
+    connection: &mut SqliteConnection,
+    write: Write,
+    chunk: &[&NetChange<'_>],
+) -> Result<(), InsertError> {
+    let first = chunk[0];
+    let (table, key) = (quoted(&first.table.name), quoted(first.table.key));
+    let mut columns: Vec<&'static str> = Vec::new();
+    if write != Write::Delete {
+        let mapped = first.table.columns.iter().map(|column| column.name);
+        columns.extend(mapped.chain(first.stamps.iter().map(|(name, _)| *name)));
+    }
+    let row = format!("(?{})", ",?".repeat(columns.len()));
+    let rows = vec![row; chunk.len()].join(",");
+    // `or fail` for the reason given in `append`.
+    let text = match write {
+        Write::Insert => {
+            let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+            let names = names.join(", ");
+            format!("insert or fail into {table} ({key}, {names}) values {rows}")
+        }
+        Write::Update => {
+            let names: Vec<String> = (0..columns.len())
+                .map(|place| format!("a{place}"))
+                .collect();
+            let names = names.join(", ");
+            let sets: Vec<String> = columns
+                .iter()
+                .enumerate()
+                .map(|(place, name)| format!("{} = given.a{place}", quoted(name)))
+                .collect();
+            format!(
+                "with given (id, {names}) as (values {rows}) update or fail {table} as held \
+                 set {} from given where held.{key} = given.id",
+                sets.join(", ")
+            )
+        }
+        Write::Delete => format!("delete from {table} where {key} in (values {rows})"),
+        Write::Absent | Write::Keep => return Ok(()),
+    };
+    // Safe: names of the mapping between quotes; values are parameters.
+    let mut statement = sqlx::query(AssertSqlSafe(text));
+    for change in chunk {
+        statement = statement.bind(change.stream.aggregate_id.as_str().to_owned());
+        for name in &columns {
+            statement = bound(statement, value_after(change, name));
+        }
+    }
+    run(connection, statement, Some(chunk.len())).await
+}
+
+fn value_after<'a>(change: &NetChange<'a>, name: &str) -> Option<&'a RowValue> {
+    let mut stamps = change.stamps.iter();
+    let stamp = stamps.find(|(stamp, _)| *stamp == name);
+    let mapped = || change.after.and_then(|row| row.values.get(name));
+    stamp.map(|(_, value)| *value).or_else(mapped)
+}
+
+/// A value in the form in which most programs write it to SQLite.
+fn bound<'q>(statement: Statement<'q>, value: Option<&RowValue>) -> Statement<'q> {
+    match value {
+        None | Some(RowValue::Null) => statement.bind(None::<String>),
+        Some(RowValue::Bool(value)) => statement.bind(i64::from(*value)),
+        Some(RowValue::Int(number)) => statement.bind(*number),
+        Some(RowValue::Text(text)) => statement.bind(text.clone()),
+        Some(RowValue::Secret(secret)) => statement.bind(secret.expose().clone()),
+        Some(RowValue::Json(value)) => statement.bind(value.to_string()),
+        Some(RowValue::Time(time)) => {
+            // As exact as it is, so that it is read back as it was.
+            let form = if time.timestamp_subsec_micros() % 1000 == 0 {
+                "%Y-%m-%d %H:%M:%S%.3f"
+            } else {
+                "%Y-%m-%d %H:%M:%S%.6f"
+            };
+            statement.bind(time.format(form).to_string())
+        }
+    }
+}
+
+async fn write_links(
+    connection: &mut SqliteConnection,
+    link: &LinkTable,
+    changes: &[&NetChange<'_>],
+) -> Result<(), InsertError> {
+    let (table, owner, member) = (quoted(link.name), quoted(link.owner), quoted(link.member));
+    let lost = format!("delete from {table} where ({owner}, {member}) in (select * from given)");
+    // One that is there already, left over from another row, is what is wanted.
+    let gained = format!(
+        "insert or fail into {table} ({owner}, {member}) select * from given where not exists \
+         (select 1 from {table} as held where held.{owner} = given.owner \
+         and held.{member} = given.member)"
+    );
+    let mut pairs = [Vec::new(), Vec::new()];
+    for change in changes {
+        let id = change.stream.aggregate_id.as_str();
+        pairs[0].extend(change.links_lost(link.name).map(|member| (id, member)));
+        pairs[1].extend(change.links_gained(link.name).map(|member| (id, member)));
+    }
+    for (action, pairs) in [lost, gained].iter().zip(&pairs) {
+        for chunk in pairs.chunks(MAX_ROWS) {
+            let rows = vec!["(?,?)"; chunk.len()].join(",");
+            let text = format!("with given (owner, member) as (values {rows}) {action}");
+            // Safe: as above.
+            let mut statement = sqlx::query(AssertSqlSafe(text));
+            for (owner, member) in chunk {
+                statement = statement
+                    .bind((*owner).to_owned())
+                    .bind((*member).to_owned());
+            }
+            run(connection, statement, None).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The tracks; where they are expected was looked at with the rows.
+async fn write_tracks(
+    connection: &mut SqliteConnection,
+    changes: &[NetChange<'_>],
+) -> Result<(), InsertError> {
+    let (by_log, by_track): (Vec<_>, Vec<_>) =
+        changes.iter().partition(|change| change.expected.is_none());
+    let kept = "max(aggregate_rows.version, excluded.version)";
+    for (changes, version) in [(by_log, kept), (by_track, "excluded.version")] {
+        for chunk in changes.chunks(MAX_ROWS) {
+            let rows = vec!["(?,?,?,?,?,?,?)"; chunk.len()].join(",");
+            let text = format!(
+                "insert or fail into aggregate_rows (aggregate_type, aggregate_id, version, \
+                 log_version, marks, agreed, rowless) values {rows} \
+                 on conflict (aggregate_type, aggregate_id) do update set version = {version}, \
+                 log_version = excluded.log_version, marks = excluded.marks, \
+                 agreed = excluded.agreed, rowless = excluded.rowless"
+            );
+            // Safe: constants only.
+            let mut statement = sqlx::query(AssertSqlSafe(text));
+            for change in chunk {
+                let (marks, agreed) = stored_marks(change.track);
+                let rowless = change.track.rowless.as_ref();
+                statement = statement
+                    .bind(change.stream.aggregate_type.as_str().to_owned())
+                    .bind(change.stream.aggregate_id.as_str().to_owned())
+                    .bind(integer(change.track.version.get()))
+                    .bind(integer(change.track.log_version.get()))
+                    .bind(marks)
+                    .bind(agreed)
+                    .bind(rowless.map(|state| state.get().to_owned()));
+            }
+            run(connection, statement, Some(chunk.len())).await?;
+        }
+    }
+    Ok(())
+}
