@@ -120,6 +120,10 @@ impl EventStore for Rigged {
         self.inner.receipt(stream, key).await
     }
 
+    async fn forget_receipts(&self, before: &IdempotencyKey, limit: u32) -> Result<u64, ReadError> {
+        self.inner.forget_receipts(before, limit).await
+    }
+
     async fn claim_holder(
         &self,
         aggregate_type: &AggregateType,
