@@ -152,18 +152,15 @@ fn watch_drift(
     settings: &Settings,
     store: &Arc<dyn store::EventStore>,
 ) -> Result<DriftWatch, adoption::StartError> {
-    if !settings.drift.watch || store.state_rows().is_none() {
-        return Ok(DriftWatch::idle());
-    }
     let builder = Adoption::builder(Arc::clone(store)).settings(settings.clone());
     let adoption = iam::adoption(builder).build()?;
     let both = |name: &&str| settings.aggregate(name).mode == Mode::DualWrite;
-    let types: Vec<String> = adoption.types().filter(both).map(str::to_owned).collect();
-    Ok(if types.is_empty() {
-        DriftWatch::idle()
+    let types: Vec<String> = if settings.drift.watch {
+        adoption.types().filter(both).map(str::to_owned).collect()
     } else {
-        DriftWatch::start(adoption, settings.drift.clone(), types)
-    })
+        Vec::new()
+    };
+    Ok(DriftWatch::start(adoption, settings.drift.clone(), &types))
 }
 
 /// What listens: the server, and the second one for operators where the settings ask for it.

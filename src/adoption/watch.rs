@@ -1,8 +1,11 @@
 //! The look for drift while a server serves: some aggregates at a time, round after round.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use tokio::task::JoinHandle;
@@ -67,6 +70,7 @@ pub struct Seen {
 #[derive(Debug)]
 struct Watched {
     aggregate_type: String,
+    is_looked_at: bool,
     compared: Counter,
     rounds: Counter,
     failures: Counter,
@@ -83,36 +87,32 @@ struct Round {
 }
 
 impl DriftWatch {
-    /// Begins to look at these types. It reads only; several servers on one store each look for
-    /// themselves.
+    /// Begins to look at these types; of the other mapped ones it tells that nothing was seen. It
+    /// reads only; several servers on one store each look for themselves.
     ///
     /// Called within a tokio runtime.
     #[must_use]
-    pub fn start(adoption: Adoption, settings: DriftSettings, types: Vec<String>) -> Self {
-        let types = types.into_iter().map(Watched::new).collect();
-        let seen = Arc::new(Seen { types });
+    pub fn start(adoption: Adoption, settings: DriftSettings, types: &[String]) -> Self {
+        let mapped = adoption.types().map(str::to_owned);
+        let all: BTreeSet<String> = mapped.chain(types.iter().cloned()).collect();
+        let watched = all.into_iter().map(|name| Watched {
+            is_looked_at: types.contains(&name),
+            ..Watched::new(name)
+        });
+        let seen = Arc::new(Seen {
+            types: watched.collect(),
+        });
         let looking = Arc::clone(&seen);
         let look = async move {
             loop {
                 tokio::time::sleep(settings.interval).await;
-                for watched in &looking.types {
+                for watched in looking.types.iter().filter(|watched| watched.is_looked_at) {
                     watched.look(&adoption, settings.batch).await;
                 }
             }
         };
-        Self {
-            seen,
-            task: Some(tokio::spawn(look)),
-        }
-    }
-
-    /// Looks at nothing: no type has rows that could be compared.
-    #[must_use]
-    pub fn idle() -> Self {
-        Self {
-            seen: Arc::new(Seen { types: Vec::new() }),
-            task: None,
-        }
+        let task = (!types.is_empty()).then(|| tokio::spawn(look));
+        Self { seen, task }
     }
 
     /// What was seen, for `/metrics`.
@@ -135,6 +135,7 @@ impl Watched {
     fn new(aggregate_type: String) -> Self {
         Self {
             aggregate_type,
+            is_looked_at: false,
             compared: Counter::default(),
             rounds: Counter::default(),
             failures: Counter::default(),
