@@ -13,7 +13,7 @@ use super::{
     named::{NamedAggregates, NamedType},
     passivation::Sleeper,
     prepare::{NamedCommand, Plain, Prepared},
-    rows::{RowMapping, Rows},
+    rows::{self, RowMapping, Rows},
     schema::{Schema, Told},
     system::{Spawn, System},
 };
@@ -404,6 +404,9 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
             live: dashmap::DashMap::new(),
         });
         let registry = system.start_registry(&kind);
+        if kind.rows().is_some() {
+            system.spawn(rows::reconcile(Arc::clone(&kind)));
+        }
         let how = (kind.settings.mode, state_table);
         let description = self.told.describe(A::TYPE, how, names, A::Event::TYPES);
         let commands = self.commands.into_iter();

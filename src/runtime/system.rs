@@ -124,6 +124,11 @@ impl System {
         Addr::new(sender)
     }
 
+    /// Starts a task beside the registries.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.registries.spawn(move || task);
+    }
+
     /// Ends all threads, and gives the one to wait for, if there are any.
     pub(super) fn stop(&mut self) -> Option<thread::JoinHandle<()>> {
         drop(self.stop.take());

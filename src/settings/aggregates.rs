@@ -18,6 +18,9 @@ pub struct AggregateSettings {
     /// the search path; default `""`, which is the table its mapping names.
     #[serde(deserialize_with = "table_name")]
     pub state_table: String,
+    /// When rows and logs that do not fit are looked for in `dual-write`, beside the traffic: `off`,
+    /// `at-start`, or a time after which it is done again; default `at-start`.
+    pub reconcile: Reconcile,
     /// Events between two snapshots: 0 to 4294967295, default 100; 0 takes none.
     #[serde(deserialize_with = "number::<_, _, 0, MOST_EVENTS>")]
     pub snapshot_every: u32,
@@ -43,6 +46,7 @@ impl Default for AggregateSettings {
         Self {
             mode: Mode::EventSourced,
             state_table: String::new(),
+            reconcile: Reconcile::AtStart,
             snapshot_every: 100,
             snapshots_kept: 3,
             snapshot_history_every: 500,
@@ -92,6 +96,36 @@ impl<'de> Deserialize<'de> for Mode {
         mode.ok_or_else(|| D::Error::custom(format_args!("must be {wanted}")))
     }
 }
+
+/// When rows and logs that do not fit are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconcile {
+    /// Only where one is asked for.
+    Off,
+    /// Once after each start.
+    AtStart,
+    /// After each start, and again so long after each look.
+    Every(Duration),
+}
+
+impl<'de> Deserialize<'de> for Reconcile {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let wanted = "\"off\", \"at-start\" or a time with its unit, like \"1h\"";
+        match text(from, wanted)?.as_str() {
+            "off" => Ok(Self::Off),
+            "at-start" => Ok(Self::AtStart),
+            given => {
+                let every = humantime::parse_duration(given).ok();
+                let every = every.filter(|every| !every.is_zero() && *every <= LONGEST_WALK);
+                let every = every.map(Self::Every);
+                every.ok_or_else(|| D::Error::custom(format_args!("must be {wanted}")))
+            }
+        }
+    }
+}
+
+/// Like every time in the settings.
+const LONGEST_WALK: Duration = Duration::from_hours(24);
 
 /// A table's name, or nothing. It is quoted where it is used, so any character will do but the one
 /// that ends a string in C.

@@ -31,7 +31,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-pub use aggregates::{AggregateSettings, Mode};
+pub use aggregates::{AggregateSettings, Mode, Reconcile};
 pub use auth::{AuthMode, AuthSettings, RsaAlgorithm};
 pub use drift::DriftSettings;
 pub use error::{Origin, Problem, SettingsError};

@@ -15,6 +15,7 @@ mod old_receipts;
 mod probe;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub(super) use mapping::RowMapping;
 pub(super) use mend::{Mend, own_receipt};
 pub(super) use old_receipts::forget_old;
 pub(super) use probe::Standing;
+pub(super) use walk::reconcile;
 
 use super::folded::Folded;
 use crate::{

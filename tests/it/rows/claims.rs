@@ -4,7 +4,7 @@ use dormouse::{runtime::CommandError, settings::Mode};
 
 use super::{
     person::{Leave, Register, Rename},
-    place::{Answered, Place},
+    place::{Answered, Kind, Place},
 };
 
 const WITH_ROWS: [Mode; 2] = [Mode::DualWrite, Mode::StateOnly];
@@ -25,10 +25,9 @@ fn taken(answered: &Answered, name: &str) -> bool {
     matches!(answered, Err(CommandError::ClaimTaken(claim)) if claim.name == "name" && claim.value == name)
 }
 
-#[tokio::test]
-async fn a_value_that_another_aggregate_holds_is_taken() {
+async fn a_value_that_another_aggregate_holds_is_taken(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
 
@@ -41,14 +40,13 @@ async fn a_value_that_another_aggregate_holds_is_taken() {
     }
 }
 
-#[tokio::test]
-async fn a_value_that_others_took_from_its_holders_row_is_free() {
+async fn a_value_that_others_took_from_its_holders_row_is_free(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
         node.stop().await;
-        place.set_text("a", "name", "bea");
+        place.set_text("a", "name", "bea").await;
         // Nothing is live, so nothing knows that the holder was named otherwise.
         let node = place.start(mode).await;
 
@@ -62,14 +60,13 @@ async fn a_value_that_others_took_from_its_holders_row_is_free() {
     }
 }
 
-#[tokio::test]
-async fn a_value_that_others_took_from_a_live_holders_row_is_free() {
+async fn a_value_that_others_took_from_a_live_holders_row_is_free(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
         node.send("b", register("bob")).await.unwrap();
-        place.set_text("a", "name", "bea");
+        place.set_text("a", "name", "bea").await;
 
         node.send("b", rename("ann")).await.unwrap();
 
@@ -79,15 +76,14 @@ async fn a_value_that_others_took_from_a_live_holders_row_is_free() {
     }
 }
 
-#[tokio::test]
-async fn rows_that_swapped_their_values_are_served() {
+async fn rows_that_swapped_their_values_are_served(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
         node.send("b", register("bob")).await.unwrap();
-        place.set_text("a", "name", "bob");
-        place.set_text("b", "name", "ann");
+        place.set_text("a", "name", "bob").await;
+        place.set_text("b", "name", "ann").await;
 
         let (a, b) = tokio::join!(node.state("a"), node.state("b"));
 
@@ -101,12 +97,11 @@ async fn rows_that_swapped_their_values_are_served() {
     }
 }
 
-#[tokio::test]
-async fn two_rows_with_one_value_are_served_one_without_the_claim() {
+async fn two_rows_with_one_value_are_served_one_without_the_claim(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
-        place.insert("a", "ann");
-        place.insert("b", "ann");
+        let place = Place::of(kind).await;
+        place.insert("a", "ann").await;
+        place.insert("b", "ann").await;
         let node = place.start(mode).await;
 
         node.visit("a").await.unwrap();
@@ -121,15 +116,14 @@ async fn two_rows_with_one_value_are_served_one_without_the_claim() {
     }
 }
 
-#[tokio::test]
-async fn a_value_that_their_unique_index_refuses_is_taken_with_the_column() {
+async fn a_value_that_their_unique_index_refuses_is_taken_with_the_column(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
-        place.unique("name");
+        let place = Place::of(kind).await;
+        place.unique("name").await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
         // Nobody has met this row, so nobody holds a claim on it.
-        place.insert("theirs", "zoe");
+        place.insert("theirs", "zoe").await;
 
         let (lost, won) = tokio::join!(
             node.send("a", rename("zoe")),
@@ -148,3 +142,12 @@ fn metrics(runtime: &dormouse::runtime::Runtime) -> String {
     dormouse::metrics::Collect::collect(runtime, &mut exposition);
     exposition.into_text()
 }
+
+super::place::on_every_store!(
+    a_value_that_another_aggregate_holds_is_taken,
+    a_value_that_others_took_from_its_holders_row_is_free,
+    a_value_that_others_took_from_a_live_holders_row_is_free,
+    rows_that_swapped_their_values_are_served,
+    two_rows_with_one_value_are_served_one_without_the_claim,
+    a_value_that_their_unique_index_refuses_is_taken_with_the_column,
+);

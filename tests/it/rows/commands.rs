@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::{
     person::{Person, Register, Rename, SetMemo, Visit},
-    place::Place,
+    place::{Kind, Place},
 };
 use crate::support::counter::id;
 
@@ -21,10 +21,9 @@ fn register(name: &str) -> Register {
     }
 }
 
-#[tokio::test]
-async fn many_commands_at_once_get_versions_without_a_gap_in_each_mode() {
+async fn many_commands_at_once_get_versions_without_a_gap_in_each_mode(kind: Kind) {
     for mode in MODES {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
 
@@ -44,17 +43,16 @@ async fn many_commands_at_once_get_versions_without_a_gap_in_each_mode() {
         assert_eq!(versions, (2..=601).collect::<Vec<u64>>(), "{mode:?}");
         let logged = node.events("a").await.len();
         assert_eq!(logged, if mode == Mode::StateOnly { 0 } else { 601 });
-        let visits = place.column("a", "visits");
+        let visits = place.column("a", "visits").await;
         let expected = dormouse::domain::RowValue::Int(600);
         assert_eq!(visits, mode.has_rows().then_some(expected), "{mode:?}");
         node.stop().await;
     }
 }
 
-#[tokio::test]
-async fn a_retried_key_has_one_effect_and_the_first_answer_in_each_mode() {
+async fn a_retried_key_has_one_effect_and_the_first_answer_in_each_mode(kind: Kind) {
     for mode in MODES {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         let keyed = |key: &str| CommandOptions {
             key: Some(IdempotencyKey::parse(key).unwrap()),
@@ -93,10 +91,9 @@ async fn a_retried_key_has_one_effect_and_the_first_answer_in_each_mode() {
     }
 }
 
-#[tokio::test]
-async fn the_version_a_caller_expects_is_checked_in_each_mode() {
+async fn the_version_a_caller_expects_is_checked_in_each_mode(kind: Kind) {
     for mode in MODES {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         let expecting = |expected| CommandOptions {
             expected,
@@ -135,9 +132,8 @@ async fn the_version_a_caller_expects_is_checked_in_each_mode() {
     }
 }
 
-#[tokio::test]
-async fn a_command_of_a_row_alone_has_no_events_and_the_last_position() {
-    let place = Place::memory();
+async fn a_command_of_a_row_alone_has_no_events_and_the_last_position(kind: Kind) {
+    let place = Place::of(kind).await;
     let node = place.start(Mode::EventSourced).await;
     node.send("a", register("ann")).await.unwrap();
     node.visit("a").await.unwrap();
@@ -155,9 +151,8 @@ async fn a_command_of_a_row_alone_has_no_events_and_the_last_position() {
     node.stop().await;
 }
 
-#[tokio::test]
-async fn one_who_left_stays_away_after_a_restart_where_the_row_is_alone() {
-    let place = Place::memory();
+async fn one_who_left_stays_away_after_a_restart_where_the_row_is_alone(kind: Kind) {
+    let place = Place::of(kind).await;
     let node = place.start(Mode::StateOnly).await;
     node.send("b", register("bob")).await.unwrap();
     node.send("b", super::person::Leave {}).await.unwrap();
@@ -166,15 +161,14 @@ async fn one_who_left_stays_away_after_a_restart_where_the_row_is_alone() {
     let node = place.start(Mode::StateOnly).await;
 
     assert_eq!(node.state("b").await, (Person::Gone, 2));
-    assert_eq!(place.column("b", "name"), None);
+    assert_eq!(place.column("b", "name").await, None);
     let again = node.send("b", register("bob")).await;
     assert!(matches!(again, Err(CommandError::Rejected { .. })));
     node.stop().await;
 }
 
-#[tokio::test]
-async fn what_no_column_tells_is_the_logs_and_cannot_be_changed_where_the_row_is_alone() {
-    let place = Place::memory();
+async fn what_no_column_tells_is_the_logs_and_cannot_be_changed_where_the_row_is_alone(kind: Kind) {
+    let place = Place::of(kind).await;
     let memo = |memo: &str| SetMemo {
         memo: memo.to_owned(),
     };
@@ -186,7 +180,7 @@ async fn what_no_column_tells_is_the_logs_and_cannot_be_changed_where_the_row_is
     let node = place.start(Mode::StateOnly).await;
     let refused = node.send("a", memo("coffee")).await;
     let visited = node.visit("a").await;
-    place.set_text("a", "email", "ann@example.org");
+    place.set_text("a", "email", "ann@example.org").await;
     let (state, version) = node.state("a").await;
 
     assert!(
@@ -198,10 +192,9 @@ async fn what_no_column_tells_is_the_logs_and_cannot_be_changed_where_the_row_is
     node.stop().await;
 }
 
-#[tokio::test]
-async fn a_command_that_changes_nothing_stores_nothing() {
+async fn a_command_that_changes_nothing_stores_nothing(kind: Kind) {
     for mode in MODES {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
         let rename = |name: &str| Rename {
@@ -232,9 +225,8 @@ async fn a_command_that_changes_nothing_stores_nothing() {
     }
 }
 
-#[tokio::test]
-async fn a_key_of_the_runtimes_own_is_no_callers() {
-    let place = Place::memory();
+async fn a_key_of_the_runtimes_own_is_no_callers(kind: Kind) {
+    let place = Place::of(kind).await;
     let node = place.start(Mode::EventSourced).await;
     let options = CommandOptions {
         key: Some(IdempotencyKey::parse("dormouse:1").unwrap()),
@@ -249,3 +241,14 @@ async fn a_key_of_the_runtimes_own_is_no_callers() {
     assert!(matches!(answered, Err(CommandError::Invalid(_))));
     node.stop().await;
 }
+
+super::place::on_every_store!(
+    many_commands_at_once_get_versions_without_a_gap_in_each_mode,
+    a_retried_key_has_one_effect_and_the_first_answer_in_each_mode,
+    the_version_a_caller_expects_is_checked_in_each_mode,
+    a_command_of_a_row_alone_has_no_events_and_the_last_position,
+    one_who_left_stays_away_after_a_restart_where_the_row_is_alone,
+    what_no_column_tells_is_the_logs_and_cannot_be_changed_where_the_row_is_alone,
+    a_command_that_changes_nothing_stores_nothing,
+    a_key_of_the_runtimes_own_is_no_callers,
+);

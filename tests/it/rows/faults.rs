@@ -11,7 +11,10 @@ use dormouse::{
 };
 use futures_util::future::join_all;
 
-use super::{person::Register, place::Place};
+use super::{
+    person::Register,
+    place::{Kind, Place},
+};
 
 const WITH_ROWS: [Mode; 2] = [Mode::DualWrite, Mode::StateOnly];
 
@@ -21,10 +24,9 @@ fn register(name: &str) -> Register {
     }
 }
 
-#[tokio::test]
-async fn commits_whose_answer_was_lost_are_stored_once_and_succeed() {
+async fn commits_whose_answer_was_lost_are_stored_once_and_succeed(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let faulty = FaultyStore::new(Arc::clone(&place.store));
         let store: Arc<dyn EventStore> = Arc::new(faulty.clone());
         let node = place.start_on(store, mode).await.unwrap();
@@ -41,16 +43,15 @@ async fn commits_whose_answer_was_lost_are_stored_once_and_succeed() {
         }
 
         assert_eq!(node.state("a").await.0.known().visits, 50, "{mode:?}");
-        assert_eq!(place.column("a", "visits"), Some(RowValue::Int(50)));
+        assert_eq!(place.column("a", "visits").await, Some(RowValue::Int(50)));
         node.stop().await;
     }
 }
 
-#[tokio::test]
-async fn a_row_that_cannot_be_mended_now_is_mended_later() {
+async fn a_row_that_cannot_be_mended_now_is_mended_later(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
-        place.insert("a", "ann");
+        let place = Place::of(kind).await;
+        place.insert("a", "ann").await;
         let faulty = FaultyStore::new(Arc::clone(&place.store));
         let store: Arc<dyn EventStore> = Arc::new(faulty.clone());
         let node = place.start_on(store, mode).await.unwrap();
@@ -68,11 +69,10 @@ async fn a_row_that_cannot_be_mended_now_is_mended_later() {
     }
 }
 
-#[tokio::test]
-async fn a_mend_whose_answer_was_lost_is_stored_once() {
+async fn a_mend_whose_answer_was_lost_is_stored_once(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
-        place.insert("a", "ann");
+        let place = Place::of(kind).await;
+        place.insert("a", "ann").await;
         let faulty = FaultyStore::new(Arc::clone(&place.store));
         let store: Arc<dyn EventStore> = Arc::new(faulty.clone());
         let node = place.start_on(store, mode).await.unwrap();
@@ -84,3 +84,9 @@ async fn a_mend_whose_answer_was_lost_is_stored_once() {
         node.stop().await;
     }
 }
+
+super::place::on_every_store!(
+    commits_whose_answer_was_lost_are_stored_once_and_succeed,
+    a_row_that_cannot_be_mended_now_is_mended_later,
+    a_mend_whose_answer_was_lost_is_stored_once,
+);

@@ -10,7 +10,7 @@ use dormouse::{
 
 use super::{
     person::{Person, Register, Rename, Tag, Visit, long_ago, unmapped},
-    place::Place,
+    place::{Kind, Place},
 };
 use crate::support::counter::id;
 
@@ -22,10 +22,9 @@ fn register(name: &str) -> Register {
     }
 }
 
-#[tokio::test]
-async fn a_row_that_was_there_before_is_adopted_on_touch() {
-    let place = Place::memory();
-    place.insert("a", "ann");
+async fn a_row_that_was_there_before_is_adopted_on_touch(kind: Kind) {
+    let place = Place::of(kind).await;
+    place.insert("a", "ann").await;
     let node = place.start(Mode::DualWrite).await;
 
     let (state, version) = node.state("a").await;
@@ -41,10 +40,9 @@ async fn a_row_that_was_there_before_is_adopted_on_touch() {
     node.stop().await;
 }
 
-#[tokio::test]
-async fn a_row_that_is_met_alone_is_at_version_one_and_leaves_the_log_alone() {
-    let place = Place::memory();
-    place.insert("a", "ann");
+async fn a_row_that_is_met_alone_is_at_version_one_and_leaves_the_log_alone(kind: Kind) {
+    let place = Place::of(kind).await;
+    place.insert("a", "ann").await;
     let node = place.start(Mode::StateOnly).await;
 
     assert_eq!(node.state("a").await.1, 1);
@@ -52,18 +50,17 @@ async fn a_row_that_is_met_alone_is_at_version_one_and_leaves_the_log_alone() {
 
     assert_eq!((visited.version.get(), visited.created), (2, false));
     assert!(node.events("a").await.is_empty());
-    assert_eq!(place.column("a", "visits"), Some(RowValue::Int(1)));
+    assert_eq!(place.column("a", "visits").await, Some(RowValue::Int(1)));
     node.stop().await;
 }
 
-#[tokio::test]
-async fn a_read_shows_what_others_wrote_since_the_last_one() {
+async fn a_read_shows_what_others_wrote_since_the_last_one(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
         for (number, email) in ["one", "two", "one"].into_iter().enumerate() {
-            place.set_text("a", "email", email);
+            place.set_text("a", "email", email).await;
 
             let (state, version) = node.state("a").await;
 
@@ -76,27 +73,26 @@ async fn a_read_shows_what_others_wrote_since_the_last_one() {
     }
 }
 
-#[tokio::test]
-async fn a_decision_rests_on_what_others_wrote_between_two_commands() {
+async fn a_decision_rests_on_what_others_wrote_between_two_commands(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
         for _ in 0..5 {
-            let Some(RowValue::Int(visits)) = place.column("a", "visits") else {
+            let Some(RowValue::Int(visits)) = place.column("a", "visits").await else {
                 panic!("no visits");
             };
-            place.set("a", "visits", RowValue::Int(visits + 10));
+            place.set("a", "visits", RowValue::Int(visits + 10)).await;
 
             let visited = node.visit("a").await.unwrap();
 
             assert_eq!(visited.reply, visits + 11, "{mode:?}");
         }
         // The row was 55, they say 7.
-        place.set("a", "visits", RowValue::Int(7));
+        place.set("a", "visits", RowValue::Int(7)).await;
         let rejected = node.send("a", Visit { most: 7 }).await;
         assert!(matches!(rejected, Err(CommandError::Rejected { .. })));
-        place.set("a", "visits", RowValue::Int(6));
+        place.set("a", "visits", RowValue::Int(6)).await;
         assert_eq!(node.send("a", Visit { most: 7 }).await.unwrap().reply, 7);
         let told = node.event_types("a").await;
         let reconciled = told.iter().filter(|told| *told == "PersonReconciledEvent");
@@ -106,13 +102,12 @@ async fn a_decision_rests_on_what_others_wrote_between_two_commands() {
     }
 }
 
-#[tokio::test]
-async fn a_no_op_rests_on_what_others_wrote() {
+async fn a_no_op_rests_on_what_others_wrote(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
-        place.set_text("a", "name", "bea");
+        place.set_text("a", "name", "bea").await;
 
         let rename = Rename {
             name: "ann".to_owned(),
@@ -120,35 +115,33 @@ async fn a_no_op_rests_on_what_others_wrote() {
         let renamed = node.send("a", rename).await.unwrap();
 
         assert!(renamed.changed, "{mode:?}");
-        assert_eq!(place.text("a", "name").as_deref(), Some("ann"));
+        assert_eq!(place.text("a", "name").await.as_deref(), Some("ann"));
         node.stop().await;
     }
 }
 
-#[tokio::test]
-async fn a_row_that_others_deleted_or_made_anew_is_what_it_is() {
+async fn a_row_that_others_deleted_or_made_anew_is_what_it_is(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
-        place.remove("a");
+        place.remove("a").await;
 
         assert_eq!(node.state("a").await, (Person::Nobody, 2), "{mode:?}");
         let gone = node.visit("a").await;
         assert!(matches!(gone, Err(CommandError::Rejected { .. })));
-        place.insert("a", "ann");
+        place.insert("a", "ann").await;
         let (state, version) = node.state("a").await;
         assert_eq!((state.known().name.as_str(), version), ("ann", 3));
         node.stop().await;
     }
 }
 
-#[tokio::test]
-async fn columns_that_are_not_mapped_are_left_alone() {
+async fn columns_that_are_not_mapped_are_left_alone(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
-        place.insert("a", "ann");
-        place.set_text("a", "theirs", "kept");
+        let place = Place::of(kind).await;
+        place.insert("a", "ann").await;
+        place.set_text("a", "theirs", "kept").await;
         let node = place.start(mode).await;
 
         let tag = Tag {
@@ -156,24 +149,21 @@ async fn columns_that_are_not_mapped_are_left_alone() {
         };
         node.send("a", tag).await.unwrap();
 
-        assert_eq!(place.text("a", "theirs").as_deref(), Some("kept"));
-        assert_eq!(place.text("a", "made_by").as_deref(), Some("them"));
-        let tags = place.theirs.with_state_table("persons", |table| {
-            table.rows["a"].links["person_tags"].len()
-        });
+        assert_eq!(place.text("a", "theirs").await.as_deref(), Some("kept"));
+        assert_eq!(place.text("a", "made_by").await.as_deref(), Some("them"));
+        let tags = place.tags("a").await;
         assert_eq!(tags, 1);
         node.stop().await;
     }
 }
 
-#[tokio::test]
-async fn a_row_that_is_no_state_is_told_with_its_column_and_heals() {
+async fn a_row_that_is_no_state_is_told_with_its_column_and_heals(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
         node.send("b", register("bob")).await.unwrap();
-        place.set("a", "visits", RowValue::Int(-1));
+        place.set("a", "visits", RowValue::Int(-1)).await;
 
         let command = node.visit("a").await.unwrap_err();
         let read = node.persons.state(&id("a")).await.unwrap_err();
@@ -192,22 +182,23 @@ async fn a_row_that_is_no_state_is_told_with_its_column_and_heals() {
         );
         assert!(matches!(read, StateError::Unrecoverable(_)));
         assert_eq!(node.visit("b").await.unwrap().reply, 1);
-        place.set("a", "visits", RowValue::Int(4));
+        place.set("a", "visits", RowValue::Int(4)).await;
         assert_eq!(node.visit("a").await.unwrap().reply, 5);
         node.stop().await;
     }
 }
 
-#[tokio::test]
-async fn foreign_writes_and_commands_at_once_lose_neither() {
+async fn foreign_writes_and_commands_at_once_lose_neither(kind: Kind) {
     for mode in WITH_ROWS {
-        let place = Arc::new(Place::memory());
+        let place = Arc::new(Place::of(kind).await);
         let node = Arc::new(place.start(mode).await);
         node.send("a", register("ann")).await.unwrap();
         let others = Arc::clone(&place);
         let writing = tokio::spawn(async move {
             for number in 0..200 {
-                others.set_text("a", "email", &format!("{number}@example.org"));
+                others
+                    .set_text("a", "email", &format!("{number}@example.org"))
+                    .await;
                 tokio::task::yield_now().await;
             }
         });
@@ -228,14 +219,16 @@ async fn foreign_writes_and_commands_at_once_lose_neither() {
         let (state, _) = node.state("a").await;
         assert_eq!(state.known().visits, 400, "{mode:?}");
         assert_eq!(state.known().email.as_deref(), Some("199@example.org"));
-        assert_eq!(place.text("a", "email").as_deref(), Some("199@example.org"));
-        assert_eq!(place.column("a", "visits"), Some(RowValue::Int(400)));
+        assert_eq!(
+            place.text("a", "email").await.as_deref(),
+            Some("199@example.org")
+        );
+        assert_eq!(place.column("a", "visits").await, Some(RowValue::Int(400)));
     }
 }
 
-#[tokio::test]
-async fn a_mode_with_rows_needs_a_mapping() {
-    let place = Place::memory();
+async fn a_mode_with_rows_needs_a_mapping(kind: Kind) {
+    let place = Place::of(kind).await;
     let settings = Settings {
         aggregates: [(
             "Person".to_owned(),
@@ -262,3 +255,16 @@ async fn a_mode_with_rows_needs_a_mapping() {
             .starts_with("`aggregates.Person.mode` is \"dual-write\"")
     );
 }
+
+super::place::on_every_store!(
+    a_row_that_was_there_before_is_adopted_on_touch,
+    a_row_that_is_met_alone_is_at_version_one_and_leaves_the_log_alone,
+    a_read_shows_what_others_wrote_since_the_last_one,
+    a_decision_rests_on_what_others_wrote_between_two_commands,
+    a_no_op_rests_on_what_others_wrote,
+    a_row_that_others_deleted_or_made_anew_is_what_it_is,
+    columns_that_are_not_mapped_are_left_alone,
+    a_row_that_is_no_state_is_told_with_its_column_and_heals,
+    foreign_writes_and_commands_at_once_lose_neither,
+    a_mode_with_rows_needs_a_mapping,
+);

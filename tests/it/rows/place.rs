@@ -5,33 +5,128 @@ use std::{collections::BTreeMap, sync::Arc};
 use dormouse::{
     domain::{AggregateType, RowValue, StreamId, Version},
     runtime::{Aggregates, Answer, CommandError, CommandOptions, Runtime, StartError},
-    settings::{AggregateSettings, Mode, RuntimeSettings, Settings, Writers},
+    settings::{AggregateSettings, Mode, Reconcile, RuntimeSettings, Settings, Writers},
     store::{
         EventStore, RecordedEvent,
         memory::{MemoryRow, MemoryStore},
     },
 };
+use sqlx::{AssertSqlSafe, PgPool, Row as _, SqlitePool, sqlite::SqliteConnectOptions};
 
 use super::person::{Person, Visit, commands, long_ago};
-use crate::support::counter::id;
+use crate::support::{Backend, checker::open, counter::id};
+
+/// Which store.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Memory,
+    Sqlite,
+    Postgres,
+}
+
+/// Makes a test of each function, on each store.
+macro_rules! on_every_store {
+    ($($name:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Kind::Memory).await;
+            })*
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::Kind::Sqlite).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::Kind::Postgres).await;
+            })*
+        }
+    };
+}
+pub(super) use on_every_store;
 
 /// Where events and rows are.
 pub(super) struct Place {
     pub(super) store: Arc<dyn EventStore>,
-    pub(super) theirs: MemoryStore,
+    theirs: Theirs,
+    /// Kept as long as the place: a directory goes with it.
+    backend: Option<Backend>,
 }
 
+/// How the other program gets at its rows.
+enum Theirs {
+    Memory(MemoryStore),
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+const PERSONS: &str = "create table persons (id text primary key, name text not null, email text, \
+    visits bigint not null default 0, made_by text, made_at timestamp, theirs text)";
+const TAGS: &str = "create table person_tags (person_id text not null, tag text not null, \
+    primary key (person_id, tag))";
+
 impl Place {
-    pub(super) fn memory() -> Self {
-        let theirs = MemoryStore::new();
-        Self {
-            store: Arc::new(theirs.clone()),
+    pub(super) async fn of(kind: Kind) -> Self {
+        let backend = match kind {
+            Kind::Memory => {
+                let theirs = MemoryStore::new();
+                return Self {
+                    store: Arc::new(theirs.clone()),
+                    theirs: Theirs::Memory(theirs),
+                    backend: None,
+                };
+            }
+            Kind::Sqlite => Backend::sqlite(),
+            Kind::Postgres => Backend::postgres().await,
+        };
+        let url = backend.store_url();
+        let store = open(&url).await;
+        let theirs = if let Some(file) = url.strip_prefix("sqlite://") {
+            let options = SqliteConnectOptions::new().filename(file);
+            Theirs::Sqlite(SqlitePool::connect_with(options).await.unwrap())
+        } else {
+            Theirs::Postgres(PgPool::connect(&url).await.unwrap())
+        };
+        let place = Self {
+            store,
             theirs,
+            backend: Some(backend),
+        };
+        place.run(PERSONS.to_owned()).await;
+        place.run(TAGS.to_owned()).await;
+        place
+    }
+
+    /// Runs a statement of the other program, and gives the first column of its first row.
+    async fn run(&self, statement: String) -> Option<String> {
+        match &self.theirs {
+            Theirs::Memory(_) => panic!("there is no SQL in memory"),
+            Theirs::Sqlite(pool) => {
+                let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(pool).await;
+                rows.unwrap().first().map(|row| row.get::<String, _>(0))
+            }
+            Theirs::Postgres(pool) => {
+                let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(pool).await;
+                rows.unwrap().first().map(|row| row.get::<String, _>(0))
+            }
         }
     }
 
-    pub(super) fn insert(&self, id: &str, name: &str) {
+    pub(super) async fn insert(&self, id: &str, name: &str) {
         let text = |text: &str| RowValue::Text(text.to_owned());
+        let Theirs::Memory(theirs) = &self.theirs else {
+            let made_at = long_ago().format("%Y-%m-%d %H:%M:%S");
+            let insert = format!(
+                "insert into persons (id, name, visits, made_by, made_at) \
+                 values ('{id}', '{name}', 0, 'them', '{made_at}')"
+            );
+            self.run(insert).await;
+            return;
+        };
         let row = MemoryRow {
             values: BTreeMap::from([
                 ("name".to_owned(), text(name)),
@@ -41,51 +136,112 @@ impl Place {
             ]),
             links: BTreeMap::new(),
         };
-        self.theirs.with_state_table("persons", |table| {
+        theirs.with_state_table("persons", |table| {
             table.rows.insert(id.to_owned(), row);
         });
     }
 
-    pub(super) fn set(&self, id: &str, column: &str, value: RowValue) {
-        self.theirs.with_state_table("persons", |table| {
+    pub(super) async fn set(&self, id: &str, column: &str, value: RowValue) {
+        let Theirs::Memory(theirs) = &self.theirs else {
+            let value = match value {
+                RowValue::Text(text) => format!("'{text}'"),
+                RowValue::Int(number) => number.to_string(),
+                other => panic!("not written by this program: {other:?}"),
+            };
+            self.run(format!(
+                "update persons set {column} = {value} where id = '{id}'"
+            ))
+            .await;
+            return;
+        };
+        theirs.with_state_table("persons", |table| {
             let row = table.rows.get_mut(id).unwrap();
             row.values.insert(column.to_owned(), value);
         });
     }
 
-    pub(super) fn set_text(&self, id: &str, column: &str, value: &str) {
-        self.set(id, column, RowValue::Text(value.to_owned()));
+    pub(super) async fn set_text(&self, id: &str, column: &str, value: &str) {
+        self.set(id, column, RowValue::Text(value.to_owned())).await;
     }
 
-    pub(super) fn remove(&self, id: &str) {
-        self.theirs.with_state_table("persons", |table| {
+    pub(super) async fn remove(&self, id: &str) {
+        let Theirs::Memory(theirs) = &self.theirs else {
+            self.run(format!("delete from person_tags where person_id = '{id}'"))
+                .await;
+            self.run(format!("delete from persons where id = '{id}'"))
+                .await;
+            return;
+        };
+        theirs.with_state_table("persons", |table| {
             table.rows.remove(id);
         });
     }
 
-    pub(super) fn unique(&self, column: &str) {
-        self.theirs.with_state_table("persons", |table| {
+    pub(super) async fn unique(&self, column: &str) {
+        let Theirs::Memory(theirs) = &self.theirs else {
+            self.run(format!(
+                "create unique index their_{column} on persons ({column})"
+            ))
+            .await;
+            return;
+        };
+        theirs.with_state_table("persons", |table| {
             table.unique.insert(column.to_owned());
         });
     }
 
     /// A column as it stands; nothing where there is no such row.
-    pub(super) fn column(&self, id: &str, column: &str) -> Option<RowValue> {
-        self.theirs.with_state_table("persons", |table| {
+    pub(super) async fn column(&self, id: &str, column: &str) -> Option<RowValue> {
+        let Theirs::Memory(theirs) = &self.theirs else {
+            let select = format!("select cast({column} as text) from persons where id = '{id}'");
+            let text = self.run(select).await?;
+            return Some(if column == "visits" {
+                RowValue::Int(text.parse().unwrap())
+            } else {
+                RowValue::Text(text)
+            });
+        };
+        theirs.with_state_table("persons", |table| {
             let row = table.rows.get(id)?;
             Some(row.values.get(column).cloned().unwrap_or(RowValue::Null))
         })
     }
 
-    pub(super) fn text(&self, id: &str, column: &str) -> Option<String> {
-        let RowValue::Text(text) = self.column(id, column)? else {
+    pub(super) async fn text(&self, id: &str, column: &str) -> Option<String> {
+        let RowValue::Text(text) = self.column(id, column).await? else {
             return None;
         };
         Some(text)
     }
 
+    pub(super) async fn tags(&self, id: &str) -> usize {
+        let Theirs::Memory(theirs) = &self.theirs else {
+            let select =
+                format!("select cast(count(*) as text) from person_tags where person_id = '{id}'");
+            return self.run(select).await.unwrap().parse().unwrap();
+        };
+        theirs.with_state_table("persons", |table| table.rows[id].links["person_tags"].len())
+    }
+
+    /// Starts a node that looks at rows only where one is asked for.
     pub(super) async fn start(&self, mode: Mode) -> Node {
-        self.start_on(Arc::clone(&self.store), mode).await.unwrap()
+        let store = self.handle().await;
+        self.start_on(store, mode).await.unwrap()
+    }
+
+    /// A handle of the node's own: connections of PostgreSQL's end with the threads that use them.
+    async fn handle(&self) -> Arc<dyn EventStore> {
+        match &self.backend {
+            Some(backend @ Backend::Postgres(_)) => open(&backend.store_url()).await,
+            Some(Backend::Sqlite(_)) | None => Arc::clone(&self.store),
+        }
+    }
+
+    /// Starts a node that looks at every row.
+    pub(super) async fn start_looking(&self, mode: Mode) -> Node {
+        let store = self.handle().await;
+        let started = self.start_with(store, mode, Reconcile::AtStart).await;
+        started.unwrap()
     }
 
     pub(super) async fn start_on(
@@ -93,8 +249,18 @@ impl Place {
         store: Arc<dyn EventStore>,
         mode: Mode,
     ) -> Result<Node, StartError> {
+        self.start_with(store, mode, Reconcile::Off).await
+    }
+
+    async fn start_with(
+        &self,
+        store: Arc<dyn EventStore>,
+        mode: Mode,
+        reconcile: Reconcile,
+    ) -> Result<Node, StartError> {
         let person = AggregateSettings {
             mode,
+            reconcile,
             snapshot_every: 3,
             ..AggregateSettings::default()
         };

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::{
     person::{Person, Register, SetMemo, Visit},
-    place::{Node, Place},
+    place::{Kind, Node, Place},
 };
 use crate::support::counter::id;
 
@@ -28,21 +28,20 @@ fn has_way(from: Mode, to: Mode) -> bool {
     (from, to) != (Mode::StateOnly, Mode::EventSourced)
 }
 
-#[tokio::test]
-async fn every_order_of_modes_loses_no_command() {
+async fn every_order_of_modes_loses_no_command(kind: Kind) {
     for first in MODES {
         for second in MODES {
             for third in MODES {
                 if has_way(first, second) && has_way(second, third) {
-                    switch(&[first, second, third, Mode::DualWrite]).await;
+                    switch(kind, &[first, second, third, Mode::DualWrite]).await;
                 }
             }
         }
     }
 }
 
-async fn switch(modes: &[Mode]) {
-    let place = Place::memory();
+async fn switch(kind: Kind, modes: &[Mode]) {
+    let place = Place::of(kind).await;
     let mut expected = 0;
     for mode in modes {
         let node = place.start(*mode).await;
@@ -55,23 +54,22 @@ async fn switch(modes: &[Mode]) {
         }
         assert_eq!(visits(&node, "a").await, expected);
         if mode.has_rows() {
-            let row = place.column("a", "visits");
+            let row = place.column("a", "visits").await;
             assert_eq!(row, Some(RowValue::Int(expected)));
         }
         node.stop().await;
     }
 }
 
-#[tokio::test]
-async fn what_others_wrote_between_two_modes_is_in_force() {
+async fn what_others_wrote_between_two_modes_is_in_force(kind: Kind) {
     for first in [Mode::DualWrite, Mode::StateOnly] {
         for second in [Mode::DualWrite, Mode::StateOnly] {
-            let place = Place::memory();
+            let place = Place::of(kind).await;
             let node = place.start(first).await;
             node.send("a", register("ann")).await.unwrap();
             node.visit("a").await.unwrap();
             node.stop().await;
-            place.set_text("a", "email", "theirs");
+            place.set_text("a", "email", "theirs").await;
 
             let node = place.start(second).await;
 
@@ -82,7 +80,7 @@ async fn what_others_wrote_between_two_modes_is_in_force() {
                 "{first:?} {second:?}"
             );
             assert_eq!(node.visit("a").await.unwrap().reply, 2);
-            assert_eq!(place.text("a", "email").as_deref(), Some("theirs"));
+            assert_eq!(place.text("a", "email").await.as_deref(), Some("theirs"));
             node.stop().await;
             // The log knows it, too, once both were kept.
             if second == Mode::DualWrite {
@@ -95,24 +93,23 @@ async fn what_others_wrote_between_two_modes_is_in_force() {
     }
 }
 
-#[tokio::test]
-async fn of_a_row_and_a_log_that_both_moved_on_each_has_its_columns() {
+async fn of_a_row_and_a_log_that_both_moved_on_each_has_its_columns(kind: Kind) {
     for mode in [Mode::DualWrite, Mode::StateOnly] {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let node = place.start(Mode::DualWrite).await;
         node.send("a", register("ann")).await.unwrap();
         node.stop().await;
         let node = place.start(Mode::EventSourced).await;
         node.visit("a").await.unwrap();
         node.stop().await;
-        place.set_text("a", "email", "theirs");
+        place.set_text("a", "email", "theirs").await;
 
         let node = place.start(mode).await;
 
         let (state, _) = node.state("a").await;
         assert_eq!(state.known().email.as_deref(), Some("theirs"), "{mode:?}");
         assert_eq!(state.known().visits, 1, "{mode:?}");
-        assert_eq!(place.column("a", "visits"), Some(RowValue::Int(1)));
+        assert_eq!(place.column("a", "visits").await, Some(RowValue::Int(1)));
         node.stop().await;
         let node = place.start(Mode::DualWrite).await;
         let (state, _) = node.state("a").await;
@@ -124,9 +121,8 @@ async fn of_a_row_and_a_log_that_both_moved_on_each_has_its_columns() {
     }
 }
 
-#[tokio::test]
-async fn what_was_done_to_rows_alone_is_told_to_the_log_on_the_way_back() {
-    let place = Place::memory();
+async fn what_was_done_to_rows_alone_is_told_to_the_log_on_the_way_back(kind: Kind) {
+    let place = Place::of(kind).await;
     let node = place.start(Mode::DualWrite).await;
     for of in ["a", "b"] {
         node.send(of, register(of)).await.unwrap();
@@ -162,9 +158,8 @@ async fn assert_tea_and_one_visit(node: &Node) {
     assert_eq!((known.memo.as_deref(), known.visits), (Some("tea"), 1));
 }
 
-#[tokio::test]
-async fn a_version_of_a_row_alone_never_means_two_states() {
-    let place = Place::memory();
+async fn a_version_of_a_row_alone_never_means_two_states(kind: Kind) {
+    let place = Place::of(kind).await;
     let mut states: Vec<(u64, Person)> = Vec::new();
     for mode in [
         Mode::StateOnly,
@@ -195,13 +190,12 @@ async fn a_version_of_a_row_alone_never_means_two_states() {
     );
 }
 
-#[tokio::test]
-async fn nodes_in_different_modes_lose_no_command_one_after_another() {
+async fn nodes_in_different_modes_lose_no_command_one_after_another(kind: Kind) {
     for (one, other) in [
         (Mode::EventSourced, Mode::DualWrite),
         (Mode::DualWrite, Mode::StateOnly),
     ] {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let nodes = [place.start(one).await, place.start(other).await];
         nodes[0].send("a", register("ann")).await.unwrap();
         for expected in 1..=20 {
@@ -216,13 +210,12 @@ async fn nodes_in_different_modes_lose_no_command_one_after_another() {
     }
 }
 
-#[tokio::test]
-async fn nodes_in_different_modes_lose_no_command_at_once() {
+async fn nodes_in_different_modes_lose_no_command_at_once(kind: Kind) {
     for (one, other) in [
         (Mode::EventSourced, Mode::DualWrite),
         (Mode::DualWrite, Mode::StateOnly),
     ] {
-        let place = Place::memory();
+        let place = Place::of(kind).await;
         let nodes = [place.start(one).await, place.start(other).await];
         nodes[0].send("a", register("ann")).await.unwrap();
         let many = |node: &Node| {
@@ -253,3 +246,48 @@ async fn nodes_in_different_modes_lose_no_command_at_once() {
         }
     }
 }
+
+async fn what_changed_meanwhile_is_told_to_the_log_though_nobody_asks(kind: Kind) {
+    let place = Place::of(kind).await;
+    let node = place.start(Mode::DualWrite).await;
+    for of in ["a", "b", "c", "d"] {
+        node.send(of, register(of)).await.unwrap();
+    }
+    node.stop().await;
+    let node = place.start(Mode::StateOnly).await;
+    node.visit("a").await.unwrap();
+    node.send("b", super::person::Leave {}).await.unwrap();
+    node.stop().await;
+    place.remove("c").await;
+    place.insert("e", "eve").await;
+
+    let node = place.start_looking(Mode::DualWrite).await;
+
+    for (of, last) in [
+        ("a", "PersonReconciledEvent"),
+        ("b", "PersonReconciledEvent"),
+        ("c", "PersonReconciledEvent"),
+        ("d", "PersonRegisteredEvent"),
+        ("e", "PersonAdoptedEvent"),
+    ] {
+        let mut tries = 0;
+        while node.event_types(of).await.last().map(String::as_str) != Some(last) {
+            tries += 1;
+            assert!(tries < 2000, "{of}: {:?}", node.event_types(of).await);
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    assert_eq!(node.event_types("d").await.len(), 1);
+    node.stop().await;
+}
+
+super::place::on_every_store!(
+    what_changed_meanwhile_is_told_to_the_log_though_nobody_asks,
+    every_order_of_modes_loses_no_command,
+    what_others_wrote_between_two_modes_is_in_force,
+    of_a_row_and_a_log_that_both_moved_on_each_has_its_columns,
+    what_was_done_to_rows_alone_is_told_to_the_log_on_the_way_back,
+    a_version_of_a_row_alone_never_means_two_states,
+    nodes_in_different_modes_lose_no_command_one_after_another,
+    nodes_in_different_modes_lose_no_command_at_once,
+);
