@@ -160,7 +160,7 @@ fn watch_drift(
     } else {
         Vec::new()
     };
-    Ok(DriftWatch::start(adoption, settings.drift.clone(), &types))
+    Ok(DriftWatch::start(adoption, &settings.drift, &types))
 }
 
 /// What listens: the server, and the second one for operators where the settings ask for it.

@@ -118,9 +118,8 @@ async fn last_position(client: &Client, world: &World, follow: &Follow) -> Optio
 
 impl Follow {
     fn query(&self) -> String {
-        let id = self.id.iter();
-        id.map(|id| format!("&aggregate_type={TYPE}&aggregate_id={id}"))
-            .collect()
+        let of_one = |id| format!("&aggregate_type={TYPE}&aggregate_id={id}");
+        self.id.as_ref().map(of_one).unwrap_or_default()
     }
 }
 

@@ -86,7 +86,7 @@ impl Adoption {
             inner,
             mapped: &*mapped,
             correlation_id: inner.correlation_id(),
-            dry_run: options.dry_run,
+            is_trial: options.dry_run,
             done: Adopted::default(),
             tell: &mut tell,
         };
@@ -107,7 +107,7 @@ struct Run<'a> {
     mapped: &'a dyn Mapped,
     /// One for all that a run stores, so that it can be looked at together.
     correlation_id: CorrelationId,
-    dry_run: bool,
+    is_trial: bool,
     done: Adopted,
     tell: &'a mut (dyn FnMut(AdoptProgress) + Send),
 }
@@ -131,7 +131,7 @@ impl Run<'_> {
                 Err(reason) => self.refuse(key, reason),
             }
         }
-        if self.dry_run {
+        if self.is_trial {
             self.count(&commits).await?;
         } else if !commits.is_empty() {
             self.store(commits).await?;
@@ -226,7 +226,10 @@ impl Run<'_> {
                     return Ok(());
                 }
                 Loss::Row => {}
-                other => {
+                other @ (Loss::Claim { .. }
+                | Loss::Key(_)
+                | Loss::Refused { .. }
+                | Loss::Contested) => {
                     self.refuse(key, why(&other));
                     return Ok(());
                 }

@@ -131,7 +131,7 @@ struct Run<'a> {
 /// What came of a page.
 #[derive(Debug, Default)]
 struct Compared {
-    compared: u64,
+    count: u64,
     with_events: u64,
     findings: Vec<Finding>,
 }
@@ -145,9 +145,15 @@ impl Run<'_> {
             match page {
                 Page::Rows(page) => {
                     (self.tell)(VerifyProgress::PassedOver(page.len() as u64));
-                    page.into_iter().for_each(|row| rows.offer(row));
+                    for row in page {
+                        rows.offer(row);
+                    }
                 }
-                Page::Log(page) => page.into_iter().for_each(|id| log.offer(id)),
+                Page::Log(page) => {
+                    for id in page {
+                        log.offer(id);
+                    }
+                }
             }
         }
         let (rows, log) = one_by_one(rows.drawn, log.drawn, wanted);
@@ -192,13 +198,13 @@ impl Run<'_> {
         };
         let done = done.map_err(|error| AdoptionError::BrokenOff(error.to_string()));
         let done = done??;
-        self.done.compared += done.compared;
+        self.done.compared += done.count;
         self.done.drifted += done.findings.len() as u64;
         self.with_events += done.with_events;
         for finding in done.findings {
             (self.tell)(VerifyProgress::Finding(finding));
         }
-        (self.tell)(VerifyProgress::Compared(done.compared));
+        (self.tell)(VerifyProgress::Compared(done.count));
         Ok(())
     }
 
@@ -278,7 +284,7 @@ async fn compare_rows(
     page: Vec<(String, LoadedRow)>,
 ) -> Result<Compared, AdoptionError> {
     let mut compared = Compared {
-        compared: page.len() as u64,
+        count: page.len() as u64,
         ..Compared::default()
     };
     let (mut ids, mut rows) = (
@@ -325,7 +331,7 @@ async fn compare_log(
     let ids: Vec<AggregateId> = rowless.map(|(id, _)| id).collect();
     let recovered = recover(inner, mapped, &ids).await?;
     let mut compared = Compared {
-        compared: ids.len() as u64,
+        count: ids.len() as u64,
         ..Compared::default()
     };
     for (place, id) in ids.into_iter().enumerate() {

@@ -92,7 +92,7 @@ impl DriftWatch {
     ///
     /// Called within a tokio runtime.
     #[must_use]
-    pub fn start(adoption: Adoption, settings: DriftSettings, types: &[String]) -> Self {
+    pub fn start(adoption: Adoption, settings: &DriftSettings, types: &[String]) -> Self {
         let mapped = adoption.types().map(str::to_owned);
         let all: BTreeSet<String> = mapped.chain(types.iter().cloned()).collect();
         let watched = all.into_iter().map(|name| Watched {
@@ -103,11 +103,12 @@ impl DriftWatch {
             types: watched.collect(),
         });
         let looking = Arc::clone(&seen);
+        let (interval, batch) = (settings.interval, settings.batch);
         let look = async move {
             loop {
-                tokio::time::sleep(settings.interval).await;
+                tokio::time::sleep(interval).await;
                 for watched in looking.types.iter().filter(|watched| watched.is_looked_at) {
-                    watched.look(&adoption, settings.batch).await;
+                    watched.look(&adoption, batch).await;
                 }
             }
         };

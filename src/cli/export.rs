@@ -39,7 +39,7 @@ pub struct Export {
     /// Begin behind this position.
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
-    /// As dormouse shows events everywhere, or as CloudEvents 1.0.
+    /// As dormouse shows events everywhere, or as `CloudEvents` 1.0.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Write secrets too, such as password hashes: for another log, and for nobody to read.

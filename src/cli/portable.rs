@@ -1,6 +1,6 @@
-//! Events as lines of JSON that leave one log and enter another: our own form, and CloudEvents 1.0.
+//! Events as lines of JSON that leave one log and enter another: our own form, and `CloudEvents` 1.0.
 //!
-//! A CloudEvent's integers have 32 bits, so version and position are texts there (CloudEvents 1.0,
+//! A `CloudEvent`'s integers have 32 bits, so version and position are texts there (`CloudEvents` 1.0,
 //! section "Type System"); its extension attributes have names of lower-case letters only.
 
 use std::borrow::Cow;
@@ -72,7 +72,7 @@ pub(super) fn own(event: &RecordedEvent, secrets: Secrets) -> serde_json::Result
     serde_json::to_string(&Own { event, redacted })
 }
 
-/// An event as a line that is a CloudEvent.
+/// An event as a line that is a `CloudEvent`.
 pub(super) fn cloud_event(event: &RecordedEvent, secrets: Secrets) -> serde_json::Result<String> {
     let (data, redacted) = data_of(event, secrets);
     let view = EventView::from(event);
@@ -139,7 +139,7 @@ struct OwnLine<'a> {
     redacted: bool,
 }
 
-/// A CloudEvent on the way in; further attributes are none of ours.
+/// A `CloudEvent` on the way in; further attributes are none of ours.
 #[derive(Deserialize)]
 struct CloudLine<'a> {
     specversion: Cow<'a, str>,
@@ -160,7 +160,7 @@ struct CloudLine<'a> {
     data: &'a RawValue,
 }
 
-/// Whether a line is a CloudEvent.
+/// Whether a line is a `CloudEvent`.
 #[derive(Deserialize)]
 struct Kind {
     specversion: Option<serde::de::IgnoredAny>,
@@ -185,7 +185,7 @@ pub(super) struct BadLine {
     pub(super) problem: String,
 }
 
-fn bad(field: &str, problem: impl ToString) -> BadLine {
+fn bad(field: &str, problem: &dyn ToString) -> BadLine {
     BadLine {
         field: field.to_owned(),
         problem: problem.to_string(),
@@ -206,9 +206,9 @@ fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, BadLine> {
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { "the line" } else { &path };
-        bad(field, error.inner())
+        bad(field, &error.inner())
     })?;
-    json.end().map_err(|error| bad("the line", error))?;
+    json.end().map_err(|error| bad("the line", &error))?;
     Ok(read)
 }
 
@@ -247,10 +247,10 @@ fn read_own(line: &OwnLine<'_>) -> Result<Incoming, BadLine> {
 
 fn read_cloud_event(line: &CloudLine<'_>) -> Result<Incoming, BadLine> {
     if line.specversion != SPEC {
-        return Err(bad("specversion", "must be 1.0"));
+        return Err(bad("specversion", &"must be 1.0"));
     }
     let version = line.version.parse();
-    let version = version.map_err(|_| bad("version", "must be a whole number as text"))?;
+    let version = version.map_err(|_| bad("version", &"must be a whole number as text"))?;
     let commit = commit(&Fields {
         id: ("id", &line.id),
         aggregate_type: ("aggregatetype", &line.aggregatetype),
@@ -277,20 +277,20 @@ fn commit(fields: &Fields<'_>) -> Result<Commit, BadLine> {
         (name, text): (&str, &str),
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, BadLine> {
-        parse(text).map_err(|error| bad(name, error))
+        parse(text).map_err(|error| bad(name, &error))
     }
     if fields.version == 0 || i64::try_from(fields.version).is_err() {
-        return Err(bad("version", "must be at least 1"));
+        return Err(bad("version", &"must be at least 1"));
     }
     let (name, event_type) = fields.event_type;
     let length = event_type.chars().count();
     if !(1..=MAX_TYPE).contains(&length) || event_type.chars().any(char::is_control) {
         let problem = "must be 1 to 255 characters, none of them a control character";
-        return Err(bad(name, problem));
+        return Err(bad(name, &problem));
     }
     let (name, schema_version) = fields.schema_version;
     if schema_version == 0 || i32::try_from(schema_version).is_err() {
-        return Err(bad(name, "must be at least 1"));
+        return Err(bad(name, &"must be at least 1"));
     }
     let occurred_at = of(fields.occurred_at, chrono::DateTime::parse_from_rfc3339)?;
     let (by, causation) = (fields.created_by, fields.causation_id);
@@ -426,7 +426,7 @@ mod tests {
             let error = read(&line.to_string()).err().unwrap();
             assert_eq!(error.field, field, "{error}");
         }
-        let mut unknown = good.clone();
+        let mut unknown = good;
         unknown["colour"] = json!("red");
         assert!(
             read(&unknown.to_string())

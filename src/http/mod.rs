@@ -41,6 +41,7 @@ mod login;
 mod problem;
 mod read_models;
 mod reads;
+mod refusals;
 mod request;
 mod routes;
 mod server;

@@ -201,6 +201,22 @@ impl Problem {
         problem
     }
 
+    /// What a client reads of it.
+    pub(super) fn body(&self) -> Value {
+        let (slug, status, title) = self.code.parts();
+        let mut body = json!({
+            "type": format!("urn:dormouse:problem:{slug}"),
+            "title": title,
+            "status": status,
+            "detail": self.detail,
+            "code": slug,
+        });
+        if let Value::Object(members) = &mut body {
+            members.extend(self.members.clone());
+        }
+        body
+    }
+
     /// Its code.
     #[must_use]
     pub const fn code(&self) -> Code {
@@ -214,17 +230,6 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (slug, status, title) = self.code.parts();
-        let mut body = json!({
-            "type": format!("urn:dormouse:problem:{slug}"),
-            "title": title,
-            "status": status,
-            "detail": self.detail,
-            "code": slug,
-        });
-        if let Value::Object(members) = &mut body {
-            members.extend(self.members.clone());
-        }
         let mut response = HttpResponse::build(self.code.status());
         response.content_type("application/problem+json");
         response.insert_header((CACHE_CONTROL, "no-store"));
@@ -237,6 +242,6 @@ impl ResponseError for Problem {
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
         }
-        response.body(body.to_string())
+        response.body(self.body().to_string())
     }
 }

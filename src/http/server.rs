@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(super) use pace::{Pace, Working};
 
-use super::{headers, limits::EdgeMeters, tls::Tls};
+use super::{headers, limits::EdgeMeters, refusals::Refusals, tls::Tls};
 use crate::settings::HttpSettings;
 use connection::{Connection, Timed};
 
@@ -137,8 +137,8 @@ impl Listener {
                 // A client that has ended its side has gone: nobody waits for half of a connection.
                 .h1_allow_half_closed(false)
                 .local_addr(address)
-                .on_connect_ext(|io: &Connection, data| {
-                    data.insert(io.pace());
+                .on_connect_ext(|io: &Refusals<Connection>, data| {
+                    data.insert(io.get_ref().pace());
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
             let opening = this.opening();
@@ -177,21 +177,24 @@ struct Opening {
 }
 
 impl Opening {
-    async fn open(self, stream: TcpStream) -> io::Result<(Connection, Option<SocketAddr>)> {
+    async fn open(
+        self,
+        stream: TcpStream,
+    ) -> io::Result<(Refusals<Connection>, Option<SocketAddr>)> {
         let peer = stream.peer_addr().ok();
         // An event of a stream must not wait until the client has acknowledged the one before.
         stream.set_nodelay(true)?;
         let head_timeout = self.bounds.head_timeout;
         let timed = Timed::new(stream, self.bounds);
         let Some(acceptor) = self.acceptor else {
-            return Ok((Connection::Plain(timed), peer));
+            return Ok((Refusals::new(Connection::Plain(timed)), peer));
         };
         let accepted = tokio::time::timeout(head_timeout, acceptor.accept(timed)).await;
         let stream = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         let connection = Connection::Tls(Box::new(stream));
         // The handshake was no head; actix waits for the first one.
         connection.pace().idle(tokio::time::Instant::now());
-        Ok((connection, peer))
+        Ok((Refusals::new(connection), peer))
     }
 }
 

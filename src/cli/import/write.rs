@@ -108,11 +108,10 @@ async fn append(
             Ok(verdicts) if tries >= TRIES || !verdicts.iter().any(contested) => {
                 return Ok((commits, verdicts));
             }
-            // What is stored already is known when it is appended again.
-            Ok(_) => {}
             Err(error @ AppendError::Unstorable(_)) => return Err(error),
             Err(error) if tries >= TRIES => return Err(error),
-            Err(_) => {}
+            // What is stored already is known when it is appended again.
+            Ok(_) | Err(_) => {}
         }
         sleep(PAUSE).await;
     }

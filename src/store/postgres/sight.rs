@@ -25,7 +25,7 @@ impl PostgresStore {
         }
         // Versions begin at 1.
         let before = Version::new(from.get().max(1) - 1);
-        self.checked(events, before, &refused)
+        Self::checked(events, before, &refused)
     }
 
     pub(super) async fn recover_on_sight(
@@ -50,7 +50,7 @@ impl PostgresStore {
             let snapshot = found.snapshot.as_ref();
             let after = snapshot.map_or(request.after, |snapshot| snapshot.version);
             let events = std::mem::take(&mut found.events);
-            found.events = self.checked(events, after, &refused)?;
+            found.events = Self::checked(events, after, &refused)?;
         }
         Ok(found)
     }
@@ -65,7 +65,6 @@ impl PostgresStore {
 
     /// Asserts what holds of every stream that is shown.
     fn checked(
-        &self,
         mut events: Vec<RecordedEvent>,
         after: Version,
         refused: &[RefusedEvent],

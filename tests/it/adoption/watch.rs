@@ -35,7 +35,7 @@ fn start(before: &Before, types: &[&str]) -> DriftWatch {
         ..DriftSettings::default()
     };
     let types: Vec<String> = types.iter().map(|name| (*name).to_owned()).collect();
-    DriftWatch::start(before.adoption.clone(), settings, &types)
+    DriftWatch::start(before.adoption.clone(), &settings, &types)
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,8 +33,7 @@ async fn bad_input_never_makes_a_5xx_and_stores_nothing() {
 fn check(what: &str, answer: Option<Reply>) -> Option<bool> {
     let answer = answer?;
     assert!((200..500).contains(&answer.status), "{what}: {answer:?}");
-    // What is no HTTP at all is refused before any route is known, with an empty answer.
-    if answer.status >= 400 && !answer.text.is_empty() {
+    if answer.status >= 400 {
         let code = answer.body["code"].as_str().unwrap_or_default().to_owned();
         answer.problem(answer.status, &code);
     }
@@ -52,6 +51,39 @@ async fn a_request_that_breaks_off_does_no_harm() {
     wire.create_user("y").await;
 
     assert_eq!(wire.head().await, 1);
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_answered_with_a_problem_too() {
+    let wire = Wire::sqlite(&[]).await;
+    let address = wire.server.address();
+    let lengths =
+        b"POST /v1/x HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab";
+    for request in [&b"GARBAGE\r\n\r\n"[..], b"GET / HTTP/9.9\r\n\r\n", lengths] {
+        let answer = raw::exchange(address, request).await.unwrap();
+
+        answer.problem_about(400, "invalid-request", "HTTP");
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    let good_then_garbage = b"GET /livez HTTP/1.1\r\nHost: t\r\n\r\nGARBAGE\r\n\r\n";
+
+    let both = raw::exchange(address, good_then_garbage).await.unwrap();
+
+    // The first is answered as ever, and the problem comes after it.
+    assert_eq!(both.is(200).text.matches("alive").count(), 1);
+    assert!(
+        both.text.contains("HTTP/1.1 400 Bad Request\r\n"),
+        "{both:?}"
+    );
+    assert!(
+        both.text
+            .ends_with("urn:dormouse:problem:invalid-request\"}"),
+        "{both:?}"
+    );
+    let large = [b"GET / HTTP/1.1\r\nX: ", &b"x".repeat(200_000)[..]].concat();
+    if let Some(answer) = raw::exchange(address, &large).await {
+        answer.problem(431, "head-too-large");
+    }
 }
 
 async fn break_off(address: SocketAddr, part: &[u8]) {
