@@ -94,11 +94,7 @@ async fn a_log_enters_a_database_of_the_other_kind_as_it_was() {
         went_well(&run(&to, &["migrate"]));
         let export = ["export", "--include-secrets", "--format", format];
         let lines = went_well(&run(&from, &export));
-        let beginning: String = lines
-            .lines()
-            .take(2)
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let beginning: String = lines.split_inclusive('\n').take(2).collect();
 
         // As if it had been killed after two events; then twice, as if nobody knew.
         let part = run(&to, &["import", &write(directory.path(), &beginning)]);

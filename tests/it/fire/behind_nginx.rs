@@ -152,7 +152,8 @@ async fn an_aggregate_is_at_home_at_one_node_and_what_has_no_home_is_spread() {
         woken.push(activations(server).await);
     }
     // Each was woken once, so at one node only; and every node has some.
-    assert_eq!(woken.iter().sum::<f64>(), 30.0, "{woken:?}");
+    let all: f64 = woken.iter().sum();
+    assert!((all - 30.0).abs() < 0.5, "{woken:?}");
     assert!(woken.iter().all(|own| *own >= 3.0), "{woken:?}");
 
     for role in 0..30 {

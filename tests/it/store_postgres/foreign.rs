@@ -392,7 +392,7 @@ async fn an_open_foreign_transaction_delays_its_own_aggregate_alone() {
     let after = loop {
         match store.save(commit("a", 1, 1)).await.unwrap() {
             Verdict::Lost(Loss::Contested) => tokio::time::sleep(Duration::from_millis(20)).await,
-            verdict => break verdict,
+            verdict @ (Verdict::Committed { .. } | Verdict::Lost(_)) => break verdict,
         }
     };
 
@@ -418,7 +418,7 @@ async fn what_an_open_transaction_stored_wins_once_it_commits() {
     let after = loop {
         match store.save(commit("a", 1, 1)).await.unwrap() {
             Verdict::Lost(Loss::Contested) => tokio::time::sleep(Duration::from_millis(20)).await,
-            verdict => break verdict,
+            verdict @ (Verdict::Committed { .. } | Verdict::Lost(_)) => break verdict,
         }
     };
 

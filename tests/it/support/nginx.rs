@@ -92,14 +92,13 @@ fn adapted(nodes: [SocketAddr; 3], address: SocketAddr) -> String {
 
 /// One process that stays in the foreground and writes nowhere else.
 fn frame(directory: &Path) -> String {
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|name| format!("{name}_temp_path {};\n", directory.join(name).display()))
-        .collect();
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {};", directory.join(name).display()))
+        .join("\n");
     format!(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log error.log;\n\
          events {{ worker_connections 512; }}\n\
-         http {{\naccess_log off;\n{temporary}include dormouse.conf;\n}}\n"
+         http {{\naccess_log off;\n{temporary}\ninclude dormouse.conf;\n}}\n"
     )
 }
 

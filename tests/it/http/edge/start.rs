@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Backend,
+    Backend, application,
     nginx::free_address,
     proxy::Proxy,
     server::{Server, binary},
@@ -13,6 +13,8 @@ use crate::support::{
 async fn a_start_waits_for_its_database() {
     let backend = Backend::postgres().await;
     let url = backend.store_url();
+    // The owner has migrated it; the server comes as the role that may not.
+    application::url(&url).await;
     let address = free_address();
     let (_, server) = url.split_once('@').unwrap();
     let (server, _) = server.split_once('/').unwrap();

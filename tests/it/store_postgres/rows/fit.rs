@@ -22,21 +22,19 @@ async fn problem(store: &impl EventStore, table: &StateTable) -> String {
     }
 }
 
+/// Tables of which few fit.
+const TABLES: &str = "create table t (id text primary key, a text, b text not null); \
+    create table no_key (id text, a text); \
+    create table odd_key (id jsonb primary key, a text); \
+    create table twice (id text, a text, primary key (id, a)); \
+    create table made (id text primary key, a text generated always as (id) stored); \
+    create view seen as select * from t; \
+    create table links (t text, m text, n text not null)";
+
 #[tokio::test]
 async fn a_table_that_does_not_fit_is_told_with_its_column() {
     let database = Database::fresh().await;
-    let neighbour = Neighbour::at(&database.url).await;
-    neighbour
-        .run(
-            "create table t (id text primary key, a text, b text not null); \
-             create table no_key (id text, a text); \
-             create table odd_key (id jsonb primary key, a text); \
-             create table twice (id text, a text, primary key (id, a)); \
-             create table made (id text primary key, a text generated always as (id) stored); \
-             create view seen as select * from t; \
-             create table links (t text, m text, n text not null)",
-        )
-        .await;
+    Neighbour::at(&database.url).await.run(TABLES).await;
     let store = database.store().await;
     let linked = |name| {
         let mut linked = StateTable::clone(&table("t", &["a", "b"]));
