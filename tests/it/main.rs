@@ -5,6 +5,7 @@
     reason = "the helpers of the tests stop at the first surprise, as the tests do"
 )]
 
+mod adoption;
 mod fire;
 mod foreign;
 mod http;
@@ -13,6 +14,7 @@ mod layering;
 mod legacy_node;
 mod postgres;
 mod projections;
+mod rows;
 mod runtime;
 mod settings;
 mod store_postgres;

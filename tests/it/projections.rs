@@ -5,6 +5,7 @@ mod directory;
 mod inlines;
 mod leases;
 mod once;
+mod outages;
 mod poison;
 mod rebuilds;
 mod tally;

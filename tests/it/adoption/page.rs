@@ -75,7 +75,7 @@ fn a_line_is_like_a_pattern_only_where_all_of_it_fits() {
 /// The whole page as one script, each block followed by a line that ends it.
 fn script(blocks: &[Block], store_url: &str, port: u16) -> String {
     let mut script =
-        "set -euo pipefail\nserver=\ntrap '[ -z \"$server\" ] || kill $server' EXIT\n".to_owned();
+        "set -euo pipefail\nserver=\ntrap '[ -z \"$server\" ] || kill $server 2>/dev/null || true' EXIT\n".to_owned();
     for (number, block) in blocks.iter().enumerate() {
         let commands = block
             .commands

@@ -15,12 +15,15 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tokio::sync::RwLock;
 
 use crate::support::{
-    Backend, backends, scratch,
+    Backend, application, backends, scratch,
     server::{Server, binary},
 };
 
 const POSTGRES: &str = include_str!("../../../examples/data/admin_api.sql");
 const SQLITE: &str = include_str!("../../../examples/data/admin_api.sqlite.sql");
+
+const GRANTS: &str = "grant select, insert, update, delete on sys_user, sys_role, sys_user_role \
+    to dormouse_app";
 
 /// How often the server is killed under load.
 const KILLS: u32 = 5;
@@ -48,6 +51,11 @@ impl System {
         // dormouse makes the file of SQLite.
         assert!(system.dormouse(&["migrate"]).status.success());
         system.sql(script).await;
+        if matches!(system.backend, Backend::Postgres(_)) {
+            // The role that serves: what is dormouse's it is granted there, what is theirs here.
+            application::url(&system.backend.store_url()).await;
+            system.sql(GRANTS).await;
+        }
         system
     }
 

@@ -330,7 +330,7 @@ fn server_user() -> Option<User> {
 }
 
 /// Where PostgreSQL's server binaries are.
-fn binaries() -> &'static Path {
+pub(crate) fn binaries() -> &'static Path {
     static BINARIES: OnceLock<PathBuf> = OnceLock::new();
     BINARIES.get_or_init(|| {
         let complete =

@@ -8,7 +8,12 @@ use crate::{
 };
 
 fn shipped(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)).unwrap()
+    fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("deploy")
+            .join(name),
+    )
+    .unwrap()
 }
 
 /// The names of metrics in a text of expressions, without what a histogram's series add.
@@ -26,7 +31,12 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 
 /// The values that are asked for of a label, such as `outcome=~"a|b"`.
 fn values_of<'a>(label: &str, text: &'a str) -> BTreeSet<&'a str> {
-    let equals = [format!("{label}=~\\\""), format!("{label}=\\\""), format!("{label}=~\""), format!("{label}=\"")];
+    let equals = [
+        format!("{label}=~\\\""),
+        format!("{label}=\\\""),
+        format!("{label}=~\""),
+        format!("{label}=\""),
+    ];
     let mut found = BTreeSet::new();
     for equal in equals {
         for part in text.split(&equal).skip(1) {
@@ -54,7 +64,10 @@ async fn every_metric_in_the_dashboard_and_the_alerts_is_told_by_the_server() {
         let unknown: Vec<_> = used.difference(&told).collect();
         assert!(used.len() > 9, "{name}: {used:?}");
         assert!(unknown.is_empty(), "{name} asks for {unknown:?}");
-        for (label, metric) in [("outcome", "dormouse_commands_total"), ("what", "dormouse_http_timeouts_total")] {
+        for (label, metric) in [
+            ("outcome", "dormouse_commands_total"),
+            ("what", "dormouse_http_timeouts_total"),
+        ] {
             for value in values_of(label, &shipped(name)) {
                 let there = page.lines().any(|line| {
                     (line.starts_with(metric) || line.starts_with("dormouse_tls_reloads_total"))
@@ -68,7 +81,8 @@ async fn every_metric_in_the_dashboard_and_the_alerts_is_told_by_the_server() {
 
 #[test]
 fn the_dashboard_is_json_and_every_panel_asks_for_something() {
-    let dashboard: serde_json::Value = serde_json::from_str(&shipped("grafana/dormouse.json")).unwrap();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&shipped("grafana/dormouse.json")).unwrap();
 
     let panels = dashboard["panels"].as_array().unwrap();
     let asking = panels.iter().filter(|panel| panel["type"] != "row");

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod crowd;
+mod deploy;
 mod faces;
 #[cfg(feature = "otlp")]
 mod otlp;
