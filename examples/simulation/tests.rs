@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// So many seeds run with the other tests, unless `DORMOUSE_SIMULATION_SEEDS` says otherwise.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 /// A lie that so many seeds do not find is not found.
 const PATIENCE: u64 = 400;
 
@@ -74,6 +74,9 @@ fn the_seeds_meet_everything_that_is_to_be_met() {
     ];
     let mut missing: Vec<&str> = told.to_vec();
     for seed in 0..PATIENCE {
+        if missing.is_empty() {
+            break;
+        }
         let trace = run(&Plan::draw(seed), None).trace.join("\n");
         missing.retain(|words| !trace.contains(words));
     }
