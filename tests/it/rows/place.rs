@@ -146,7 +146,11 @@ impl Place {
             let value = match value {
                 RowValue::Text(text) => format!("'{text}'"),
                 RowValue::Int(number) => number.to_string(),
-                other => panic!("not written by this program: {other:?}"),
+                RowValue::Null
+                | RowValue::Bool(_)
+                | RowValue::Time(_)
+                | RowValue::Json(_)
+                | RowValue::Secret(_) => panic!("not written by this program: {value:?}"),
             };
             self.run(format!(
                 "update persons set {column} = {value} where id = '{id}'"
