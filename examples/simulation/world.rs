@@ -71,6 +71,8 @@ pub(crate) struct World {
     began: Instant,
     findings: RefCell<Vec<Finding>>,
     started: Cell<u64>,
+    /// How many the log holds at the end.
+    events: Cell<usize>,
     /// Where the log ends, once nothing is added any more.
     pub(crate) goal: watch::Sender<Option<Position>>,
 }
@@ -93,13 +95,21 @@ async fn simulate(plan: Plan, lie: Option<Lie>) -> Outcome {
         None => Arc::new(memory.clone()),
     };
     let world = World::new(plan, inner);
+    if timeout(LIFETIME, live(&world, &memory)).await.is_err() {
+        let text = format!("not over after {LIFETIME:?}: something waits for ever");
+        world.find(Finding::new("Hung", text));
+    }
+    world.outcome()
+}
+
+async fn live(world: &Rc<World>, memory: &MemoryStore) {
     for node in 0..world.plan.nodes {
         world.start(node).await;
     }
     let clients = world.plan.clients.iter().cloned().enumerate();
     let clients: Vec<_> = clients
         .map(|(client, steps)| {
-            let world = Rc::clone(&world);
+            let world = Rc::clone(world);
             tokio::task::spawn_local(client::run(world, client, steps))
         })
         .collect();
@@ -107,18 +117,18 @@ async fn simulate(plan: Plan, lie: Option<Lie>) -> Outcome {
         .plan
         .disturbances
         .iter()
-        .map(|disturbance| tokio::task::spawn_local(Rc::clone(&world).disturb(*disturbance)))
+        .map(|disturbance| tokio::task::spawn_local(Rc::clone(world).disturb(*disturbance)))
         .collect();
     let followers = world.plan.followers.iter().enumerate();
     let followers: Vec<_> = followers
         .map(|(number, follower)| {
-            let following = followers::follow(Rc::clone(&world), number, *follower);
+            let following = followers::follow(Rc::clone(world), number, *follower);
             tokio::task::spawn_local(following)
         })
         .collect();
     let rebuilds = world.plan.shelf.iter().flat_map(|shelf| &shelf.rebuilds);
     for (at, node) in rebuilds {
-        tokio::task::spawn_local(Rc::clone(&world).rebuild(*at, *node));
+        tokio::task::spawn_local(Rc::clone(world).rebuild(*at, *node));
     }
     let mut unsettled = Vec::new();
     for client in clients {
@@ -128,8 +138,8 @@ async fn simulate(plan: Plan, lie: Option<Lie>) -> Outcome {
         disturbance.await.expect("a disturbance does not panic");
     }
     world.settle_down(unsettled).await;
-    let seen = world.what_was_seen(&memory, followers).await;
-    world.judge(&memory, &seen).await
+    let seen = world.what_was_seen(memory, followers).await;
+    world.judge(memory, &seen).await;
 }
 
 impl World {
@@ -155,6 +165,7 @@ impl World {
             began,
             findings: RefCell::default(),
             started: Cell::new(0),
+            events: Cell::new(0),
             goal: watch::Sender::new(None),
         })
     }
@@ -292,7 +303,7 @@ impl World {
         }
     }
 
-    async fn judge(&self, memory: &MemoryStore, seen: &[Subscriber]) -> Outcome {
+    async fn judge(&self, memory: &MemoryStore, seen: &[Subscriber]) {
         let history = self.history.borrow().clone();
         let log = StoredLog::read(memory, |event| Some(TallyEvent::token(event).into())).await;
         let log = log.expect("memory can be read");
@@ -312,18 +323,25 @@ impl World {
         for finding in names_held_twice(&log) {
             self.find(finding);
         }
+        self.events.set(log.events().len());
+    }
+
+    fn outcome(&self) -> Outcome {
         let trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
         Outcome {
             trace: trace.clone(),
             findings: self.findings.borrow().clone(),
-            acknowledged: history.acknowledged(),
-            events: log.events().len(),
+            acknowledged: self.history.borrow().acknowledged(),
+            events: self.events.get(),
         }
     }
 }
 
 /// How much longer than its limit anything may take, in a time where nothing else takes any.
 pub(crate) const SLACK: Duration = Duration::from_millis(5);
+
+/// More than all retries of all clients together can take.
+const LIFETIME: Duration = Duration::from_hours(12);
 
 fn add(trace: &Mutex<Vec<String>>, began: Instant, line: &str) {
     let mut trace = trace.lock().unwrap_or_else(PoisonError::into_inner);

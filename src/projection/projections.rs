@@ -341,7 +341,8 @@ impl Projections {
     }
 
     /// Ends them: batches that have begun are finished or undone, and the leases given back, so
-    /// that another process goes on at once.
+    /// that another process goes on at once. Where the last clone is dropped without this, they end
+    /// as well, and nobody waits for it.
     pub async fn shutdown(&self) {
         self.inner.stop.send_replace(true);
         let mut tasks = {

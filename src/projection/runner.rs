@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{
     applied::Applied,
     batch::{BatchError, Caught, Page, Work},
-    supervisor::pause,
+    supervisor::{is_over, pause},
     switch::Switched,
 };
 use crate::{
@@ -59,7 +59,7 @@ impl Runner {
     pub(super) async fn run(self) {
         let mut stopped = self.stopped.clone();
         let mut retry = FIRST_PAUSE;
-        while !*stopped.borrow() {
+        while !is_over(&stopped) {
             match self.acquire().await {
                 Ok(Acquired::Lease(progress)) => {
                     retry = FIRST_PAUSE;
@@ -183,7 +183,7 @@ impl Runner {
         let mut stopped = self.stopped.clone();
         let mut hints = self.work.store.hints();
         loop {
-            if *stopped.borrow_and_update() {
+            if is_over(&stopped) {
                 return End::Done;
             }
             match self.step(&mut progress).await {

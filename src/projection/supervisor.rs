@@ -2,11 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tracing::{info, warn};
 
 use super::{Build, Projection, applied::Applied, batch::Work, runner::Runner};
@@ -46,7 +42,7 @@ impl Supervisor {
         let mut first_look = true;
         let mut failing = false;
         let mut stopped = self.stopped.clone();
-        while !*stopped.borrow_and_update() {
+        while !is_over(&stopped) {
             match self.look(&mut running, first_look).await {
                 Ok(()) => (first_look, failing) = (false, false),
                 Err(error) => {
@@ -59,8 +55,7 @@ impl Supervisor {
                     }
                 }
             }
-            // Either way the next look is due.
-            let _ = timeout(LOOK, stopped.changed()).await;
+            pause(LOOK, &mut stopped).await;
         }
         for (_, task) in running {
             // It has seen the same sign, and a panic in it is told elsewhere.
@@ -180,12 +175,17 @@ impl Supervisor {
     }
 }
 
-/// Waits, but not longer than until the end is asked for.
+/// Whether the work is to end: it was asked to, or nobody is left who could ask.
+pub(super) fn is_over(stopped: &watch::Receiver<bool>) -> bool {
+    *stopped.borrow() || stopped.has_changed().is_err()
+}
+
+/// Waits, but not longer than until the work is over.
 pub(super) async fn pause(time: Duration, stopped: &mut watch::Receiver<bool>) {
     tokio::select! {
         biased;
         () = sleep(time) => {}
-        // Without a sender the process is ending too.
+        // An error is the end too: the sender is gone.
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use dormouse::{domain::Position, projection::Projections, settings::ProjectionSettings};
 
 use super::{
-    append, places, quick,
+    Place, append, places, quick,
     tally::{Tally, check},
     until, until_caught_up,
 };
@@ -77,34 +77,47 @@ async fn a_transaction_that_is_dropped_leaves_nothing_and_blocks_nobody() {
 #[tokio::test]
 async fn another_process_goes_on_at_once_where_one_ends() {
     for place in places().await {
-        let long = ProjectionSettings {
-            lease: Duration::from_mins(10),
-            ..quick()
-        };
-        let start = |store| Projections::builder(store).settings(long.clone());
-        let first = start(Arc::clone(&place.store))
-            .projection(Tally::default())
-            .start()
-            .unwrap();
-        append(&*place.store, "Thing", 15).await;
-        let held = until_caught_up(&first, 1).await.holder.unwrap();
-        let second = start(place.again().await)
-            .projection(Tally::default())
-            .start()
-            .unwrap();
-        append(&*place.store, "Thing", 15).await;
-        let still = until_caught_up(&second, 1).await.holder.unwrap();
-
-        first.shutdown().await;
-        append(&*place.store, "Thing", 15).await;
-        let after = until(&second, 1, "taken over", |one| {
-            one.lag() == 0 && one.holder.as_ref().is_some_and(|holder| *holder != held)
-        })
-        .await;
-
-        assert_eq!(still, held);
-        assert_ne!(after.holder.unwrap(), held);
-        check(&second, &*place.store).await;
-        second.shutdown().await;
+        another_goes_on(&place, async |first| first.shutdown().await).await;
     }
+}
+
+/// An embedding service may forget to end them: the work must not go on for nobody, and without a
+/// pause.
+#[tokio::test]
+async fn projections_that_are_dropped_end() {
+    for place in places().await {
+        another_goes_on(&place, async |first| drop(first)).await;
+    }
+}
+
+async fn another_goes_on(place: &Place, end: impl AsyncFnOnce(Projections)) {
+    let long = ProjectionSettings {
+        lease: Duration::from_mins(10),
+        ..quick()
+    };
+    let start = |store| Projections::builder(store).settings(long.clone());
+    let first = start(Arc::clone(&place.store))
+        .projection(Tally::default())
+        .start()
+        .unwrap();
+    append(&*place.store, "Thing", 15).await;
+    let held = until_caught_up(&first, 1).await.holder.unwrap();
+    let second = start(place.again().await)
+        .projection(Tally::default())
+        .start()
+        .unwrap();
+    append(&*place.store, "Thing", 15).await;
+    let still = until_caught_up(&second, 1).await.holder.unwrap();
+
+    end(first).await;
+    append(&*place.store, "Thing", 15).await;
+    let after = until(&second, 1, "taken over", |one| {
+        one.lag() == 0 && one.holder.as_ref().is_some_and(|holder| *holder != held)
+    })
+    .await;
+
+    assert_eq!(still, held);
+    assert_ne!(after.holder.unwrap(), held);
+    check(&second, &*place.store).await;
+    second.shutdown().await;
 }
