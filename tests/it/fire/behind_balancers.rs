@@ -6,7 +6,7 @@ use reqwest::Client;
 use serde_json::json;
 
 use super::{load::Load, scale};
-use crate::support::{Backend, exposition::Figures, nginx::Nginx, server::Server};
+use crate::support::{Backend, balancer::Nginx, exposition::Figures, server::Server};
 
 /// How long nginx may take to find out that a node is back.
 const PATIENCE: Duration = Duration::from_mins(1);
