@@ -20,6 +20,12 @@ use dormouse::{
 };
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Row as _};
 
+/// Whoever keeps a type's rows up to date must be let do so; here, the role of servers where there is one.
+const GRANTS: &str = "do $$ begin \
+    if exists (select from pg_roles where rolname = 'dormouse_app') then \
+        grant select, insert, update, delete on things, thing_tags to dormouse_app; \
+    end if; end $$";
+
 /// Another program, with its own connections.
 pub(super) struct Neighbour(pub(super) PgPool);
 
@@ -63,6 +69,7 @@ impl Neighbour {
 impl OtherProgram for Neighbour {
     async fn make_tables(&self) {
         self.run(TABLES).await;
+        self.run(GRANTS).await;
     }
 
     async fn insert(&self, id: &str, name: &str) {
