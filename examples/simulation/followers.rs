@@ -18,7 +18,7 @@ use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::sleep;
 
 use crate::{
-    plan::{duration, pick, trouble},
+    drawing::{duration, pick, trouble},
     world::{World, stream},
 };
 

@@ -11,9 +11,13 @@
 )]
 
 mod client;
+mod drawing;
 mod followers;
+mod judging;
 mod node;
+mod outsiders;
 mod plan;
+mod sending;
 mod shrink;
 mod stutter;
 mod tally;

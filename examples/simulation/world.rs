@@ -11,14 +11,11 @@ use chrono::DateTime;
 use dormouse::{
     domain::{AggregateId, AggregateType, Position, StreamId},
     store::{EventStore, memory::MemoryStore},
-    testing::{
-        SimulatedClock, SimulatedStore,
-        checker::{Evidence, History, StoredLog, Subscriber, check},
-    },
+    testing::{SimulatedClock, SimulatedStore, checker::History},
 };
 use tokio::{
     sync::watch,
-    task::{JoinHandle, LocalSet},
+    task::LocalSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -26,8 +23,9 @@ use crate::{
     client, followers,
     node::{Node, NodeSetup},
     plan::{Blow, Disturbance, LONGEST, Plan},
+    sending::{self, Keyed},
     stutter::Scheduler,
-    tally::{Tally, TallyEvent, fold},
+    tally::Tally,
     wrong::{Liar, Lie},
 };
 
@@ -72,7 +70,7 @@ pub(crate) struct World {
     findings: RefCell<Vec<Finding>>,
     started: Cell<u64>,
     /// How many the log holds at the end.
-    events: Cell<usize>,
+    pub(crate) events: Cell<usize>,
     /// Where the log ends, once nothing is added any more.
     pub(crate) goal: watch::Sender<Option<Position>>,
 }
@@ -246,50 +244,24 @@ impl World {
     }
 
     /// The troubles end, and everybody finds out what became of what they sent.
-    async fn settle_down(self: &Rc<Self>, unsettled: Vec<client::Keyed>) {
+    async fn settle_down(self: &Rc<Self>, unsettled: Vec<Keyed>) {
         self.store.calm();
         self.note("the troubles end");
         self.store.until_quiet().await;
         // The last answers that are late come, too, and give their places back.
         sleep(LONGEST).await;
         for keyed in unsettled {
-            client::find_out(self, keyed).await;
+            sending::find_out(self, keyed).await;
         }
         for tally in ["a", "b", "c", "d"] {
             for node in 0..self.plan.nodes {
-                client::read_at_last(self, node, tally).await;
+                sending::read_at_last(self, node, tally).await;
             }
         }
         self.store.until_quiet().await;
         for panic in self.scheduler.panics() {
             self.find(Finding::new("Panicked", panic));
         }
-    }
-
-    /// What each follower and the projection saw, once they have had the time to see all.
-    async fn what_was_seen(
-        &self,
-        memory: &MemoryStore,
-        followers: Vec<JoinHandle<Subscriber>>,
-    ) -> Vec<Subscriber> {
-        let complete = followers::catch_up(self, memory).await;
-        if !complete {
-            let text = "the projection does not get to the end of the log though all is well";
-            self.find(Finding::new("NotRecovered", text));
-        }
-        let mut seen = Vec::new();
-        for follower in followers {
-            if let Ok(ended) = timeout(LONGEST, follower).await {
-                seen.push(ended.expect("a follower does not panic"));
-            } else {
-                let text = "a follower does not get to the end of the log though all is well";
-                self.find(Finding::new("NotRecovered", text));
-            }
-        }
-        if self.plan.shelf.is_some() {
-            seen.push(followers::shelved(memory, complete).await);
-        }
-        seen
     }
 
     /// Asks a node to build the projection anew; it may fail, or not be there.
@@ -301,29 +273,6 @@ impl World {
             let asked = timeout(LONGEST, projections.rebuild("shelf")).await;
             self.note(&format!("a rebuild is asked for: {}", asked.is_ok()));
         }
-    }
-
-    async fn judge(&self, memory: &MemoryStore, seen: &[Subscriber]) {
-        let history = self.history.borrow().clone();
-        let log = StoredLog::read(memory, |event| Some(TallyEvent::token(event).into())).await;
-        let log = log.expect("memory can be read");
-        let log = log.with_receipts(memory, &history).await;
-        let log = log.expect("memory can be read");
-        let evidence = Evidence {
-            history: &history,
-            log: &log,
-            subscribers: seen,
-            rows: None,
-        };
-        for violation in check(&evidence, fold) {
-            let debug = format!("{violation:?}");
-            let name = debug.split([' ', '{', '(']).next().unwrap_or_default();
-            self.find(Finding::new(name, violation.to_string()));
-        }
-        for finding in names_held_twice(&log) {
-            self.find(finding);
-        }
-        self.events.set(log.events().len());
     }
 
     fn outcome(&self) -> Outcome {
@@ -346,27 +295,6 @@ const LIFETIME: Duration = Duration::from_hours(12);
 fn add(trace: &Mutex<Vec<String>>, began: Instant, line: &str) {
     let mut trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
     trace.push(format!("{:>7} {line}", began.elapsed().as_millis()));
-}
-
-/// No two tallies hold one name at the same position of the log.
-fn names_held_twice(log: &StoredLog) -> Vec<Finding> {
-    let mut held: Vec<(StreamId, Tally)> = Vec::new();
-    let mut found = Vec::new();
-    for event in log.events() {
-        let index = held.iter().position(|(stream, _)| *stream == event.stream);
-        let index = index.unwrap_or_else(|| {
-            held.push((event.stream.clone(), Tally::default()));
-            held.len() - 1
-        });
-        fold(&mut held[index].1, event);
-        let name = held[index].1.name.clone();
-        let holders = held.iter().filter(|(_, state)| state.name == name);
-        if name.is_some() && holders.count() > 1 {
-            let text = format!("{name:?} at position {}", event.position);
-            found.push(Finding::new("ClaimHeldTwice", text));
-        }
-    }
-    found
 }
 
 pub(crate) fn stream(tally: &str) -> StreamId {
