@@ -6,7 +6,7 @@ use dormouse::domain::Version;
 use tokio::time::sleep;
 
 use crate::{
-    outsiders::foreign,
+    outsiders::{append, write},
     plan::{Action, Step},
     sending::{Heard, Keyed, PAUSE, read, send},
     world::World,
@@ -61,7 +61,11 @@ impl Client {
                 None
             }
             Action::Foreign(events) => {
-                foreign(&self.world, &step, events).await;
+                append(&self.world, &step, events).await;
+                None
+            }
+            Action::Outside(outside) => {
+                write(&self.world, &step, &outside).await;
                 None
             }
             Action::Again => {

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use dormouse::{
-    settings::{AggregateSettings, JournalSettings, RuntimeSettings, Settings, Writers},
+    settings::{
+        AggregateSettings, JournalSettings, Mode, Reconcile, RuntimeSettings, Settings, Writers,
+    },
     testing::{CallKind, Trouble},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
     followers,
+    outsiders::draw_outside,
     plan::{Action, Blow, Disturbance, LONGEST, Order, Plan, Step, Wanted, What},
 };
 
-const TALLIES: [&str; 4] = ["a", "b", "c", "d"];
+pub(crate) const TALLIES: [&str; 4] = ["a", "b", "c", "d"];
 const NAMES: [&str; 2] = ["x", "y"];
 
 impl Plan {
@@ -25,15 +28,21 @@ impl Plan {
         } else {
             1
         };
-        let tallies = random.random_range(1..=TALLIES.len());
-        // Names are fought for in some plans and rare in others.
-        let renames = *pick(&mut random, &[0.05, 0.2, 0.7]);
+        let dual_write = random.random_bool(0.3);
+        let ways = Ways {
+            tallies: random.random_range(1..=TALLIES.len()),
+            shared,
+            // Rows are there for them.
+            outsiders: shared && random.random_bool(if dual_write { 0.8 } else { 0.25 }),
+            dual_write,
+            // Names are fought for in some plans and rare in others.
+            renames: *pick(&mut random, &[0.05, 0.2, 0.7]),
+        };
         let clients = (0..random.random_range(2..=6)).map(|client| {
             let steps = random.random_range(2..=14);
             let steps = (0..steps).map(|number| {
                 let token = format!("t-{client}-{number}");
-                let world = (tallies, shared, renames);
-                step(&mut random, token, world)
+                step(&mut random, token, &ways)
             });
             steps.collect()
         });
@@ -41,8 +50,10 @@ impl Plan {
             seed,
             nodes,
             shared,
+            outsiders: ways.outsiders,
+            dual_write: ways.dual_write,
             clients: clients.collect(),
-            settings: settings(&mut random, shared),
+            settings: settings(&mut random, &ways),
             latency_ms: *pick(&mut random, &[0, 1, 5, 30]),
             stutter: *pick(&mut random, &[0, 10, 50]),
             disturbances: disturbances(&mut random, nodes),
@@ -67,7 +78,7 @@ pub(crate) fn duration(random: &mut StdRng) -> Duration {
     Duration::from_millis(random.random_range(1..=1 << scale))
 }
 
-fn settings(random: &mut StdRng, shared: bool) -> Settings {
+fn settings(random: &mut StdRng, ways: &Ways) -> Settings {
     let mut settings = Settings {
         runtime: RuntimeSettings {
             max_live: *pick(random, &[1, 2, 100]),
@@ -79,12 +90,13 @@ fn settings(random: &mut StdRng, shared: bool) -> Settings {
         },
         journal: JournalSettings {
             max_events: *pick(random, &[1, 3, 1000]),
+            foreign_poll: Duration::from_millis(*pick(random, &[200, 1000, 5000])),
             resolve_timeout: Duration::from_millis(*pick(random, &[0, 100, 2000, 60_000])),
             ..JournalSettings::default()
         },
         ..Settings::default()
     };
-    settings.store.writers = Some(if shared {
+    settings.store.writers = Some(if ways.shared {
         Writers::Shared
     } else {
         Writers::Exclusive
@@ -93,22 +105,43 @@ fn settings(random: &mut StdRng, shared: bool) -> Settings {
         snapshot_every: *pick(random, &[0, 1, 2, 5]),
         idle_timeout: Duration::from_millis(*pick(random, &[60, 600, 60_000])),
         mailbox: *pick(random, &[1, 2, 100]),
+        mode: if ways.dual_write {
+            Mode::DualWrite
+        } else {
+            Mode::EventSourced
+        },
+        reconcile: *pick(
+            random,
+            &[
+                Reconcile::Off,
+                Reconcile::AtStart,
+                Reconcile::Every(Duration::from_secs(2)),
+            ],
+        ),
         ..AggregateSettings::default()
     };
     settings.aggregates.insert("Tally".to_owned(), tally);
     settings
 }
 
-fn step(
-    random: &mut StdRng,
-    token: String,
-    (tallies, shared, renames): (usize, bool, f64),
-) -> Step {
+/// What the steps of a plan have in common.
+struct Ways {
+    /// So many tallies are used.
+    tallies: usize,
+    shared: bool,
+    outsiders: bool,
+    dual_write: bool,
+    /// How many of the commands take or give up a name.
+    renames: f64,
+}
+
+fn step(random: &mut StdRng, token: String, ways: &Ways) -> Step {
     let action = match random.random_range(0..100) {
         0..25 => Action::Read,
-        25..33 if shared => Action::Foreign(random.random_range(1..=2)),
+        25..33 if ways.shared => Action::Foreign(random.random_range(1..=2)),
         33..40 => Action::Again,
-        _ => Action::Command(order(random, renames)),
+        40..60 if ways.outsiders => Action::Outside(draw_outside(random, ways.dual_write)),
+        _ => Action::Command(order(random, ways.renames)),
     };
     let pause = if random.random_bool(0.5) {
         Duration::ZERO
@@ -117,7 +150,7 @@ fn step(
     };
     Step {
         pause,
-        tally: TALLIES[random.random_range(0..tallies)],
+        tally: TALLIES[random.random_range(0..ways.tallies)],
         token,
         action,
     }

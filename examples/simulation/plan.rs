@@ -9,7 +9,10 @@ use dormouse::{
     testing::{CallKind, Trouble},
 };
 
-use crate::followers::{Follower, Shelf};
+use crate::{
+    followers::{Follower, Shelf},
+    outsiders::Outside,
+};
 
 /// Everything that a seed decides, but for the latencies and the scheduling, which follow from it
 /// while the plan is run.
@@ -19,6 +22,10 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     /// Whether there are several nodes and foreign writers.
     pub(crate) shared: bool,
+    /// Whether other programs insert events without a position.
+    pub(crate) outsiders: bool,
+    /// Whether tallies have rows beside their events.
+    pub(crate) dual_write: bool,
     pub(crate) settings: Settings,
     pub(crate) latency_ms: u64,
     /// How often a task that could run lets others go first, in a hundred.
@@ -46,6 +53,8 @@ pub(crate) enum Action {
     Read,
     /// Appends to the store as another program does, so many events.
     Foreign(u32),
+    /// Writes as another program does that knows nothing of positions.
+    Outside(Outside),
     /// Sends the last command under a key once more.
     Again,
 }
@@ -144,9 +153,10 @@ impl fmt::Display for Plan {
             ..
         } = &self.settings;
         let writers = if self.shared { "shared" } else { "exclusive" };
+        let outsiders = if self.outsiders { "with" } else { "without" };
         writeln!(
             f,
-            "{} nodes, {writers}; latency up to {} ms, stutter {} %",
+            "{} nodes, {writers}, {outsiders} other programs; latency up to {} ms, stutter {} %",
             self.nodes, self.latency_ms, self.stutter
         )?;
         writeln!(f, "{runtime:?}\n{journal:?}\n{aggregates:?}")?;
