@@ -93,7 +93,11 @@ pub(crate) async fn run(plan: &Plan) -> Record {
         let finding = format!("{surprises} answers that no client should get");
         record.findings.push(finding);
     }
-    legacy.stop(&world).await;
+    record.outside = legacy.stop(&world).await;
+    if record.outside == Some(0) {
+        let finding = "the program beside the servers could write nothing";
+        record.findings.push(finding.to_owned());
+    }
     record.rebuilds = directory.stop().await;
     let unread = directory::read_at_last(&world, RECOVERY_LIMIT).await;
     record.findings.extend(unread);

@@ -42,7 +42,7 @@ const INSERT: &str = "insert into domain_events (id, aggregate_type, aggregate_i
 #[derive(Debug)]
 pub(crate) struct Legacy {
     ended: Arc<AtomicBool>,
-    task: Option<JoinHandle<BTreeSet<String>>>,
+    task: Option<JoinHandle<Program>>,
 }
 
 impl Legacy {
@@ -54,6 +54,7 @@ impl Legacy {
             random: StdRng::seed_from_u64(seed ^ 0x1e9a_c700),
             ended: Arc::clone(&ended),
             sent: 0,
+            committed: 0,
             connection: None,
             written: BTreeSet::new(),
         };
@@ -62,23 +63,26 @@ impl Legacy {
         Self { ended, task }
     }
 
-    /// Lets it end, and has servers meet what it has written.
-    pub(crate) async fn stop(mut self, world: &World) {
+    /// Lets it end, and has servers meet what it has written; gives how often that was, where it was
+    /// started at all.
+    pub(crate) async fn stop(mut self, world: &World) -> Option<u64> {
         self.ended.store(true, Ordering::Relaxed);
-        let Some(task) = self.task.take() else { return };
-        let written = task.await.expect("it ends by itself");
+        let program = self.task.take()?.await.expect("it ends by itself");
         let client = Client::builder().no_proxy().build().expect("a client");
-        for (choice, id) in (0..).zip(written) {
+        for (choice, id) in (0..).zip(program.written) {
             after::meet(world, &client, choice, &id).await;
         }
+        Some(program.committed)
     }
 }
 
+#[derive(Debug)]
 struct Program {
     world: Arc<World>,
     random: StdRng,
     ended: Arc<AtomicBool>,
     sent: u64,
+    committed: u64,
     connection: Option<PgConnection>,
     written: BTreeSet<String>,
 }
@@ -95,7 +99,7 @@ enum Done {
 }
 
 impl Program {
-    async fn run(mut self) -> BTreeSet<String> {
+    async fn run(mut self) -> Self {
         while !self.ended.load(Ordering::Relaxed) {
             sleep(PAUSE * self.random.random_range(1..4)).await;
             let Some(connection) = self.connect().await else {
@@ -118,6 +122,7 @@ impl Program {
             self.connection = connection;
             let what = match done {
                 Done::Committed { version, event } => {
+                    self.committed += 1;
                     self.written.insert(id);
                     Heard::Done {
                         version: version.unsigned_abs(),
@@ -139,7 +144,7 @@ impl Program {
                 what,
             }));
         }
-        self.written
+        self
     }
 
     async fn connect(&mut self) -> Option<PgConnection> {

@@ -23,6 +23,8 @@ pub(crate) struct Record {
     pub(crate) verdicts: Vec<(String, Verdict)>,
     /// How often the directory of users was begun to be built anew.
     pub(crate) rebuilds: u64,
+    /// How many transactions another program committed, where there was one.
+    pub(crate) outside: Option<u64>,
 }
 
 /// A line of the table.
@@ -95,6 +97,7 @@ impl Record {
             "faults": self.rows(),
             "not_run": not_run,
             "rebuilds": self.rebuilds,
+            "outside": self.outside,
             "findings": self.findings,
             "verdicts": self.verdicts,
         })
@@ -129,6 +132,9 @@ impl fmt::Display for Record {
         }
         if self.rebuilds > 0 {
             writeln!(f, "the directory was built anew {} times", self.rebuilds)?;
+        }
+        if let Some(committed) = self.outside {
+            writeln!(f, "another program committed {committed} transactions")?;
         }
         for (when, verdict) in &self.verdicts {
             writeln!(

@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Of each write to a row the runtime may tell once, and nobody hears whether it did.
-    fn expect_tellings(&self) {
+    pub(crate) fn expect_tellings(&self) {
         let mut times: BTreeMap<&str, usize> = BTreeMap::new();
         for step in self.plan.clients.iter().flatten() {
             if !matches!(&step.action, Action::Outside(outside) if outside.row) {
