@@ -86,7 +86,11 @@ const SPOILS: [(&str, Spoil, &str); 16] = [
         |lines| see(lines, |seen| seen[2].event = event_id(77).to_string()),
         "what the log does not hold there",
     ),
-    ("a row is not written", expect_rows, "the row is at version"),
+    (
+        "a row is not written",
+        |lines| expect_rows(lines),
+        "the row is at version",
+    ),
     (
         "a user is listed that is not there",
         |lines| list(lines, &[(3, 1)]),
@@ -322,7 +326,7 @@ fn see(lines: &mut Vec<Line>, change: impl Fn(&mut Vec<Saw>)) {
     lines.extend(seen.into_iter().map(Line::Saw));
 }
 
-fn expect_rows(lines: &mut Vec<Line>) {
+fn expect_rows(lines: &mut [Line]) {
     if let Some(Line::Run { rows, .. }) = lines.first_mut() {
         *rows = true;
     }
