@@ -151,7 +151,7 @@ fn table(name: &'static str, columns: &[&'static str]) -> Arc<StateTable> {
 }
 
 /// The contract's table, in part.
-fn things() -> Arc<StateTable> {
+pub(super) fn things() -> Arc<StateTable> {
     let mut things = StateTable::clone(&table("things", &["name", "status", "size"]));
     things.links = vec![LinkTable {
         name: "thing_tags",
@@ -172,7 +172,7 @@ fn row(values: &[(&'static str, RowValue)]) -> Row {
     }
 }
 
-fn thing(name: &str, status: &str) -> Row {
+pub(super) fn thing(name: &str, status: &str) -> Row {
     let mut row = row(&[
         ("name", text(name)),
         ("status", text(status)),
@@ -183,7 +183,7 @@ fn thing(name: &str, status: &str) -> Row {
 }
 
 /// The same commit, which changes a row as well.
-fn writing(
+pub(super) fn writing(
     mut commit: Commit,
     table: &Arc<StateTable>,
     before: Option<&Row>,
@@ -208,7 +208,7 @@ fn writing(
     commit
 }
 
-async fn load(store: &PostgresStore, table: &Arc<StateTable>, id: &str) -> LoadedRow {
+pub(super) async fn load(store: &PostgresStore, table: &Arc<StateTable>, id: &str) -> LoadedRow {
     let one = super::stream(id);
     let rows = store.state_rows().unwrap();
     let ids = [one.aggregate_id];
