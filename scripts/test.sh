@@ -103,6 +103,9 @@ cargo clippy --locked --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 env -u DORMOUSE_CHAOS_MINUTES cargo test --locked --all-targets
 cargo test --locked --doc
+# The one feature, and what it changes: the program, and a test of its own.
+cargo clippy --locked --features otlp --lib --bins --test otlp -- -D warnings
+cargo test --locked --features otlp --test otlp
 # More seeds of the simulation; a seed that finds something tells how to replay it.
 cargo run --locked --example simulation -- --seeds "${DORMOUSE_SIMULATION_SEEDS:-10000}"
 # Minutes of faults on real servers, over both stores, with the binaries that are there. It prints its seed

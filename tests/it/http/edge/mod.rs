@@ -6,8 +6,6 @@ mod crowd;
 mod deploy;
 mod documents;
 mod faces;
-#[cfg(feature = "otlp")]
-mod otlp;
 mod slow;
 mod start;
 mod tls;

@@ -1,14 +1,24 @@
-//! Spans as a collector gets them; with the feature `otlp` alone.
+//! Spans as a collector gets them: the feature `otlp` alone, in a binary of its own so that the feature costs no second
+//! build of all other tests.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the helpers of the tests stop at the first surprise, as the tests do"
+)]
+
+#[allow(dead_code, reason = "the other integration tests use more of it")]
+#[path = "../it/support/mod.rs"]
+mod support;
 
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use crate::http::{Wire, user};
+use support::{Backend, server::Server};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
@@ -76,17 +86,25 @@ fn whole_body(request: &[u8]) -> Option<&[u8]> {
     request.get(end..end + length.trim().parse::<usize>().unwrap())
 }
 
-#[tokio::test]
+// Two threads: the last spans come while one of them waits for the server to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commands_spans_go_on_in_its_callers_trace() {
     let (collector, url) = Collector::start().await;
-    let mut wire = Wire::sqlite(&[("DORMOUSE__OTLP__ENDPOINT", &url)]).await;
-    let parent = format!("00-{TRACE}-{CALLER}-01");
+    let backend = Backend::sqlite();
+    let mut server = Server::start(&[
+        ("DORMOUSE__STORE__URL", &backend.store_url()),
+        ("DORMOUSE__OTLP__ENDPOINT", &url),
+    ])
+    .await;
+    let path = format!("{}/v1/aggregates/Role/r1/commands/create", server.url());
+    let command = reqwest::Client::new().post(path);
+    let command = command.header("traceparent", format!("00-{TRACE}-{CALLER}-01"));
 
-    let created = wire
-        .command_with("User/u1", "create", &user("a"), &[("traceparent", &parent)])
-        .await;
-    let correlation = created.is(201).body["correlation_id"].clone();
-    wire.server.terminate();
+    let created = command.json(&json!({"code": "c", "name": "a role"})).send();
+    let created = created.await.unwrap();
+    assert_eq!(created.status(), 201);
+    let correlation = created.json::<Value>().await.unwrap()["correlation_id"].clone();
+    server.terminate();
 
     let spans = collector.spans();
     let named = |name: &str| {
