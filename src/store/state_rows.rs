@@ -66,8 +66,9 @@ pub struct RowTrack {
     pub marks: Option<RowMarks>,
     /// The row as it was when it last agreed with the log; none where there was none, or it never did.
     pub agreed: Option<RowMarks>,
-    /// The serialized state of an aggregate that has no row and is not absent either (a deleted
-    /// user), secrets and all.
+    /// The serialized state, secrets and all, of when the row was last gone since it agreed with the
+    /// log. Where there is still none it is the state (a deleted user); where one has come back,
+    /// what it does not tell is from here, because the log knows an earlier life.
     pub rowless: Option<Box<RawValue>>,
 }
 

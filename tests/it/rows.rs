@@ -3,7 +3,9 @@
 mod claims;
 mod commands;
 mod faults;
+mod lives;
 mod meets;
 mod person;
 mod place;
+mod roles;
 mod switches;
