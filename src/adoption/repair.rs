@@ -8,7 +8,7 @@ use super::{
     Adoption, AdoptionError, Inner,
     append::Teller,
     compare::{Blame, ColumnDifference, Drift, Finding},
-    mapping::{Folding, Mapped, Told, stream},
+    mapping::{Folding, Mapped, Told, Untold, stream},
     verify::PAGE,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         AggregateId, Claim, CreatedBy, IdempotencyKey, Row, RowMarks, Stamp, StreamId, Version,
         error_chain,
     },
-    store::{Commit, LoadedRow, Loss, NewReceipt, Verdict},
+    store::{Commit, LoadedRow, Loss, NewReceipt, RowAccess, Verdict},
 };
 
 /// How often one that is written meanwhile is looked at anew.
@@ -103,7 +103,7 @@ impl Adoption {
         aggregate_type: &str,
         id: AggregateId,
     ) -> Result<Examined, AdoptionError> {
-        let mapped = self.checked(aggregate_type).await?;
+        let mapped = self.checked(aggregate_type, RowAccess::Read).await?;
         let look = Look::at(&self.inner, &*mapped, id).await?;
         let look = look.ok_or(AdoptionError::Changed)?;
         Ok(Examined { look, mapped })
@@ -123,6 +123,10 @@ impl Adoption {
         if look.drift().is_none() {
             return Ok(Repaired::Agreed);
         }
+        self.inner
+            .rows
+            .check(mapped.table(), RowAccess::Write)
+            .await?;
         let work = Work {
             inner: &self.inner,
             mapped: &*mapped,
@@ -211,6 +215,8 @@ impl Work<'_> {
                 .reconciled(row, reason)
                 .map(|told| (None, told)),
         };
+        let readable = look.loaded.readable().map_err(Untold::from);
+        let told = readable.and(told);
         let told = told.map_err(|error| AdoptionError::Unmappable(error_chain(&error)));
         let (ended, mut told) = told?;
         let version = look.version().plus(1 + u64::from(ended.is_some()));
@@ -307,7 +313,8 @@ impl Look {
             }
             let row = loaded.row.as_ref();
             let fresh = row.filter(|_| folding.version() == Version::ZERO);
-            let problem = fresh.and_then(|row| mapped.adopted(row).err());
+            let readable = loaded.readable().map_err(Untold::from);
+            let problem = fresh.and_then(|row| readable.and_then(|_| mapped.adopted(row)).err());
             return Ok(Some(Self {
                 stream,
                 folding,
