@@ -4,6 +4,7 @@ mod claims;
 mod commands;
 mod faults;
 mod lives;
+mod malformed;
 mod meets;
 mod person;
 mod place;

@@ -229,7 +229,9 @@ impl<A: Aggregate> Met<'_, A> {
         let Some(row) = row else {
             return Ok(A::default());
         };
-        (self.rows.mapping.from_row)(row).map_err(|source| RecoveryError::Unmappable {
+        let readable = self.loaded.readable();
+        let state = readable.and_then(|_| (self.rows.mapping.from_row)(row));
+        state.map_err(|source| RecoveryError::Unmappable {
             stream: self.stream.clone(),
             table: self.table(),
             source,
