@@ -2,7 +2,7 @@
 # The one test command: format, lints, docs, every test, and generated requests to the real server.
 #
 # The tests start PostgreSQL clusters of their own, so its server binaries must be here; on Debian
-# and its relatives they are installed when they are missing, and so are nginx, a C compiler and Node.js.
+# and its relatives they are installed when they are missing, and so are nginx, HAProxy, a C compiler and Node.js.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,6 +19,10 @@ has_postgres() {
 # Debian keeps it where administrators look.
 has_nginx() {
     command -v nginx >/dev/null || [[ -x /usr/sbin/nginx || -x /usr/local/sbin/nginx ]]
+}
+
+has_haproxy() {
+    command -v haproxy >/dev/null || [[ -x /usr/sbin/haproxy || -x /usr/local/sbin/haproxy ]]
 }
 
 as_root() {
@@ -49,6 +53,7 @@ install_what_is_missing() {
     local packages=()
     has_postgres || packages+=(postgresql)
     has_nginx || packages+=(nginx-light)
+    has_haproxy || packages+=(haproxy)
     command -v cc >/dev/null || packages+=(build-essential)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     has_node || packages+=(nodejs npm)
@@ -56,6 +61,7 @@ install_what_is_missing() {
     if ! command -v apt-get >/dev/null; then
         has_postgres || say "missing: PostgreSQL's server binaries (initdb and postgres), in PATH or by pg_config --bindir"
         has_nginx || say "missing: nginx"
+        has_haproxy || say "missing: HAProxy"
         command -v cc >/dev/null || say "missing: a C compiler, as cc in PATH"
         python3 -c 'import ensurepip, venv' 2>/dev/null || say "missing: python3 with its venv module"
         has_node || say "missing: Node.js 20 or newer, with npm"
@@ -83,8 +89,7 @@ cargo clippy --locked --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 cargo test --locked --all-targets
 cargo test --locked --doc
-# More seeds of the simulation; a seed that finds something tells how to replay it. Few, because some beyond
-# these do not end (an open finding: docs/reliability.md).
-cargo run --locked --example simulation -- --from 100 --seeds "${DORMOUSE_SIMULATION_SEEDS:-100}"
+# More seeds of the simulation; a seed that finds something tells how to replay it.
+cargo run --locked --example simulation -- --seeds "${DORMOUSE_SIMULATION_SEEDS:-10000}"
 scripts/alerts.sh
 scripts/schemathesis.sh

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use dormouse::{
     domain::{AggregateId, IdempotencyKey, InvalidName},
     runtime::{Aggregates, Answer, CommandError, CommandOptions},
+    settings::Mode,
 };
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
@@ -60,6 +61,7 @@ pub(crate) struct Caller {
     pub(crate) accounts: Aggregates<Account>,
     pub(crate) ids: Arc<[AggregateId]>,
     pub(crate) workload: Workload,
+    pub(crate) mode: Mode,
     pub(crate) extras: Extras,
     pub(crate) progress: ProgressBar,
 }
@@ -107,13 +109,13 @@ impl Caller {
     pub(crate) async fn create(&self, number: usize) -> Result<(), CallerError> {
         let id = &self.ids[number];
         let command = OpenAccount {
-            name: self.name(id, 0),
+            name: name(id, self.number, 0),
             unique: self.extras.claims,
         };
         let options = self.options("create")?;
         let answer = self.accounts.execute(id, command, options).await;
         let answer = answer.map_err(|source| refused(id, 0, source))?;
-        check(id, &answer, true)?;
+        check(id, &answer, self.mode, true)?;
         expect(id, answer.version.get(), 1)
     }
 
@@ -126,12 +128,12 @@ impl Caller {
     ) -> Result<u64, CallerError> {
         let id = &self.ids[number];
         let command = RenameAccount {
-            name: self.name(id, round + 1),
+            name: name(id, self.number, round + 1),
         };
         let options = self.options(&format!("{}-{round}", self.number))?;
         let answer = self.accounts.execute(id, command, options).await;
         let answer = answer.map_err(|source| refused(id, round as u64 + 1, source))?;
-        check(id, &answer, false)?;
+        check(id, &answer, self.mode, false)?;
         let version = answer.version.get();
         match self.workload {
             Workload::Spread => expect(id, version, round as u64 + 2)?,
@@ -141,11 +143,6 @@ impl Caller {
             Workload::Hot => {}
         }
         Ok(version)
-    }
-
-    /// A name that only this command gives, so long that an event has about 100 bytes of data.
-    fn name(&self, id: &AggregateId, round: usize) -> String {
-        format!("{:-<88}", format!("{id}-{}-{round}", self.number))
     }
 
     fn options(&self, key: &str) -> Result<CommandOptions, InvalidName> {
@@ -162,12 +159,28 @@ impl Caller {
     }
 }
 
-fn check(id: &AggregateId, answer: &Answer<()>, created: bool) -> Result<(), CallerError> {
-    let one = match answer.events.as_slice() {
-        [event] => event.version == answer.version && event.position == answer.position,
-        _ => false,
+/// The name that a caller gives in a round (the create is 0): no other command gives it, and it is
+/// so long that an event has about 100 bytes of data.
+pub(crate) fn name(id: &AggregateId, caller: usize, round: usize) -> String {
+    format!("{:-<88}", format!("{id}-{caller}-{round}"))
+}
+
+fn check(
+    id: &AggregateId,
+    answer: &Answer<()>,
+    mode: Mode,
+    created: bool,
+) -> Result<(), CallerError> {
+    let logged = match (mode, answer.events.as_slice()) {
+        (Mode::StateOnly, events) => events.is_empty(),
+        (Mode::EventSourced | Mode::DualWrite, [event]) => {
+            event.version == answer.version
+                && event.position == answer.position
+                && answer.position.get() > 0
+        }
+        (Mode::EventSourced | Mode::DualWrite, _) => false,
     };
-    if one && answer.created == created && !answer.replayed && answer.position.get() > 0 {
+    if logged && answer.changed && answer.created == created && !answer.replayed {
         return Ok(());
     }
     Err(wrong(id, format!("{answer:?}")))

@@ -1,16 +1,22 @@
 //! What the log must hold when a workload is over, whatever was answered.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use dormouse::{
-    domain::{AggregateId, Position, StreamId},
+    domain::{
+        Aggregate as _, AggregateId, AggregateType, InvalidName, Position, StateRow as _, StreamId,
+        Version,
+    },
     store::{EventStore, ReadError},
 };
 
-use super::plan::Plan;
+use super::{account::Account, plan::Plan, table};
 
 /// Events in one page of the log.
 const PAGE: u32 = 5000;
+
+/// Rows that are looked at together.
+const ROWS: usize = 1000;
 
 /// What is wrong with what was stored or answered.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +34,18 @@ pub(crate) enum CheckError {
     },
     #[error("position {found} follows {last}")]
     Position { found: Position, last: Position },
+    #[error("the store has no rows")]
+    Rowless,
+    #[error("the row of account {0} is not what its last command left")]
+    Row(AggregateId),
+    #[error("row and track of account {id} are at version {found}, not {answered}")]
+    Track {
+        id: AggregateId,
+        found: Version,
+        answered: u64,
+    },
+    #[error(transparent)]
+    Name(#[from] InvalidName),
     #[error("version {0} of the hot aggregate was not answered exactly once")]
     Answered(u64),
 }
@@ -81,6 +99,41 @@ pub(crate) async fn log(
         found,
         answered: plan.events(),
     })
+}
+
+/// Each account has its row, as its last command left it, at the version that was answered last.
+///
+/// # Errors
+/// [`CheckError`] for the first that has not.
+pub(crate) async fn rows(
+    store: &dyn EventStore,
+    plan: &Plan,
+    ids: &[AggregateId],
+) -> Result<(), CheckError> {
+    let rows = store.state_rows().ok_or(CheckError::Rowless)?;
+    let state_table = Arc::new(Account::table());
+    let aggregate_type = AggregateType::parse(Account::TYPE)?;
+    let answered = plan.last_version();
+    let mut numbered = ids.iter().enumerate();
+    for ids in ids.chunks(ROWS) {
+        let loaded = rows.load(&aggregate_type, &state_table, ids).await?;
+        for (loaded, (number, id)) in loaded.into_iter().zip(numbered.by_ref()) {
+            let last = plan.last_name(number, id);
+            let name = loaded.row.as_ref().and_then(table::name);
+            if name.is_none_or(|name| last.is_some_and(|last| last != name)) {
+                return Err(CheckError::Row(id.clone()));
+            }
+            let found = loaded.track.map_or(Version::ZERO, |track| track.version);
+            if found.get() != answered {
+                return Err(CheckError::Track {
+                    id: id.clone(),
+                    found,
+                    answered,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Each version of the hot aggregate after its create was answered to one caller.

@@ -6,9 +6,11 @@
 mod account;
 mod caller;
 mod check;
+mod compare;
 mod plan;
 mod report;
 mod run;
+mod table;
 
 use std::{
     error::Error,
@@ -18,7 +20,7 @@ use std::{
 
 use clap::{Parser, ValueEnum, builder::RangedU64ValueParser};
 use dormouse::{
-    settings::{Settings, StoreUrl},
+    settings::{Mode, Settings, StoreUrl},
     store,
 };
 use tempfile::TempDir;
@@ -32,6 +34,10 @@ Puts load on an embedded runtime, checks every answer and the log, and prints wh
 spread  many aggregates, a create and some updates each, in an order that mixes aggregates
 hot     one aggregate that all callers update
 
+Accounts are kept in events, in rows of a table that the bench makes (state-only), or in both.
+Where several modes are given, every round runs each of them, in the other order in every second
+round, and at the end each is held against the first, round by round.
+
 The load is a closed loop: each caller sends its next command when the last is answered. So
 throughput is that of `--callers` waiting clients, and a stall is seen by one command of each
 caller only: the percentiles hide the tail that clients with a schedule of their own would see.";
@@ -41,6 +47,7 @@ Examples:
   cargo bench --bench load
   cargo bench --bench load -- --store postgres://app@localhost/app --callers 256 --json
   cargo bench --bench load -- --store memory:// --workload hot --keys
+  cargo bench --bench load -- --mode event-sourced,dual-write --rounds 5
 
 A log that holds events already will do: ids carry a prefix of the run's own.
 
@@ -58,6 +65,17 @@ struct Options {
     /// What to run.
     #[arg(long, value_enum, default_value = "all")]
     workload: Wanted,
+    /// How accounts are kept; several, with commas, are measured beside each other on one store.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "event-sourced"
+    )]
+    mode: Vec<Kept>,
+    /// How often all is run: 1 to 1000.
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
     /// Callers at a time: 1 to 100000.
     #[arg(long, default_value = "64", value_parser = number(1, 100_000))]
     callers: usize,
@@ -90,6 +108,23 @@ enum Wanted {
     All,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kept {
+    EventSourced,
+    DualWrite,
+    StateOnly,
+}
+
+impl From<Kept> for Mode {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::EventSourced => Self::EventSourced,
+            Kept::DualWrite => Self::DualWrite,
+            Kept::StateOnly => Self::StateOnly,
+        }
+    }
+}
+
 fn number(least: u64, most: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(least..=most)
 }
@@ -119,7 +154,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Both workloads on memory, 200 commands in all: enough to see that they run.
+/// Both workloads on memory, 200 commands in each mode: enough to see that they run.
 fn smoke() -> Result<(), Box<dyn Error>> {
     let options = Options::try_parse_from([
         "load",
@@ -127,38 +162,50 @@ fn smoke() -> Result<(), Box<dyn Error>> {
         "--callers=8",
         "--aggregates=20",
         "--hot-updates=100",
+        "--mode=event-sourced,dual-write,state-only",
+        "--rounds=2",
     ])?;
-    let mut commands = 0;
-    for_each(&options, |figures| {
-        commands += figures.commands();
-        Ok(())
-    })?;
+    let figures = for_each(&options, |_| Ok(()))?;
+    let commands: u64 = figures.iter().map(Figures::commands).sum();
+    let compared = compare::comparisons(&figures, &options.modes()).len();
+    if (figures.len(), compared) != (12, 4) {
+        return Err(format!("{} runs and {compared} comparisons", figures.len()).into());
+    }
     println!("load: {commands} commands on memory, all answered right; `cargo bench` measures");
     Ok(())
 }
 
 fn bench(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut head = (!options.json).then(Figures::head);
-    for_each(options, |figures| {
-        let mut out = io::stdout().lock();
+    let figures = for_each(options, |figures| {
         if let Some(head) = head.take() {
-            writeln!(out, "{head}")?;
+            say(&head)?;
         }
-        let line = if options.json {
+        say(&if options.json {
             serde_json::to_string(figures)?
         } else {
             figures.row()
-        };
-        writeln!(out, "{line}")?;
-        Ok(())
-    })
+        })
+    })?;
+    for comparison in compare::comparisons(&figures, &options.modes()) {
+        say(&if options.json {
+            serde_json::to_string(&comparison)?
+        } else {
+            comparison.to_string()
+        })?;
+    }
+    Ok(())
 }
 
-/// Runs the wanted workloads, each on a runtime of its own, and hands on their figures.
+fn say(line: &str) -> Result<(), Box<dyn Error>> {
+    Ok(writeln!(io::stdout().lock(), "{line}")?)
+}
+
+/// Runs the wanted workloads, each on a runtime of its own, and hands on and gives their figures.
 fn for_each(
     options: &Options,
     mut with: impl FnMut(&Figures) -> Result<(), Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Vec<Figures>, Box<dyn Error>> {
     let callers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.threads)
         .enable_all()
@@ -168,24 +215,57 @@ fn for_each(
     settings.store.url = url;
     callers.block_on(async {
         let store = store::open(&settings.store).await?;
-        for plan in plans(options) {
+        table::make(&settings.store.url).await?;
+        let mut all = Vec::new();
+        for plan in (1..=options.rounds).flat_map(|round| plans(options, round)) {
             let measured = run::run(&store, &settings, plan, options.extras).await?;
-            with(&Figures::new(&measured, settings.store.url.kind()))?;
+            let figures = Figures::new(&measured, settings.store.url.kind());
+            with(&figures)?;
+            all.push(figures);
         }
         store.close().await;
-        Ok(())
+        Ok(all)
     })
 }
 
-fn plans(options: &Options) -> Vec<Plan> {
+impl Options {
+    /// The wanted modes, each once, in the order in which they are named.
+    fn modes(&self) -> Vec<Mode> {
+        let mut modes = Vec::new();
+        for mode in self.mode.iter().map(|kept| Mode::from(*kept)) {
+            if !modes.contains(&mode) {
+                modes.push(mode);
+            }
+        }
+        modes
+    }
+}
+
+/// What is run in one round. What runs later finds more in the store, so the modes take turns.
+fn plans(options: &Options, round: u32) -> Vec<Plan> {
+    let mut modes = options.modes();
+    if round.is_multiple_of(2) {
+        modes.reverse();
+    }
+    let plans = modes
+        .into_iter()
+        .flat_map(|mode| plans_in(options, mode, round));
+    plans.collect()
+}
+
+fn plans_in(options: &Options, mode: Mode, round: u32) -> Vec<Plan> {
     let spread = Plan {
         workload: Workload::Spread,
+        round,
+        mode,
         callers: options.callers,
         aggregates: options.aggregates,
         updates: options.updates,
     };
     let hot = Plan {
         workload: Workload::Hot,
+        round,
+        mode,
         callers: options.callers,
         aggregates: 1,
         updates: options.hot_updates,

@@ -1,6 +1,11 @@
 //! The two workloads, as the commands of each caller.
 
-use dormouse::domain::{AggregateId, InvalidName};
+use dormouse::{
+    domain::{AggregateId, InvalidName},
+    settings::Mode,
+};
+
+use super::caller::name;
 
 /// Which load is put on the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -36,6 +41,10 @@ pub(crate) struct Extras {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) workload: Workload,
+    /// Which round of the run it is, from 1.
+    pub(crate) round: u32,
+    /// How accounts are kept.
+    pub(crate) mode: Mode,
     pub(crate) callers: usize,
     pub(crate) aggregates: usize,
     /// Of each aggregate.
@@ -58,9 +67,25 @@ impl Plan {
         }
     }
 
+    /// The version of each aggregate at the end.
+    pub(crate) const fn last_version(&self) -> u64 {
+        1 + self.updates as u64
+    }
+
+    /// The name of an aggregate at the end; none where callers vied for it.
+    pub(crate) fn last_name(&self, number: usize, id: &AggregateId) -> Option<String> {
+        match self.workload {
+            Workload::Spread => Some(name(id, number % self.callers, self.updates)),
+            Workload::Hot => None,
+        }
+    }
+
     /// Events that the log must hold at the end.
     pub(crate) const fn events(&self) -> usize {
-        self.aggregates * (1 + self.updates)
+        match self.mode {
+            Mode::EventSourced | Mode::DualWrite => self.aggregates * (1 + self.updates),
+            Mode::StateOnly => 0,
+        }
     }
 
     /// The aggregates of a caller, by number. On `spread` each has one caller, which creates all

@@ -1,7 +1,7 @@
 //! What is printed: a JSON object a line for programs, a table for people.
 
-use dormouse::settings::StoreKind;
-use serde::Serialize;
+use dormouse::settings::{Mode, StoreKind};
+use serde::{Serialize, Serializer};
 
 use super::{plan::Workload, run::Measured};
 
@@ -9,6 +9,9 @@ use super::{plan::Workload, run::Measured};
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
     workload: Workload,
+    #[serde(serialize_with = "by_name")]
+    mode: Mode,
+    round: u32,
     store: &'static str,
     callers: usize,
     commands: u64,
@@ -27,6 +30,8 @@ impl Figures {
         let milliseconds = |quantile| thousandths(latencies.value_at_quantile(quantile));
         Self {
             workload: measured.plan.workload,
+            mode: measured.plan.mode,
+            round: measured.plan.round,
             store: match store {
                 StoreKind::Sqlite => "sqlite",
                 StoreKind::Postgres => "postgres",
@@ -48,11 +53,25 @@ impl Figures {
         self.commands
     }
 
+    pub(crate) const fn workload(&self) -> Workload {
+        self.workload
+    }
+
+    pub(crate) const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Answered commands a second.
+    pub(crate) const fn rate(&self) -> f64 {
+        self.commands_per_s
+    }
+
     /// The head of the table whose rows are [`Self::row`].
     pub(crate) fn head() -> String {
         format!(
-            "{:<9} {:<9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>9} {:>9}",
+            "{:<9} {:<13} {:<9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>9} {:>9}",
             "workload",
+            "mode",
             "store",
             "callers",
             "commands",
@@ -66,8 +85,9 @@ impl Figures {
 
     pub(crate) fn row(&self) -> String {
         format!(
-            "{:<9} {:<9} {:>7} {:>9} {:>11.0} {:>9.3} {:>9.3} {:>9.3} {:>9.3}",
+            "{:<9} {:<13} {:<9} {:>7} {:>9} {:>11.0} {:>9.3} {:>9.3} {:>9.3} {:>9.3}",
             self.workload.name(),
+            self.mode.name(),
             self.store,
             self.callers,
             self.commands,
@@ -78,6 +98,15 @@ impl Figures {
             self.max_ms
         )
     }
+}
+
+/// The name that a mode has in the settings.
+///
+/// # Errors
+/// As the serializer has them.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+pub(crate) fn by_name<S: Serializer>(mode: &Mode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(mode.name())
 }
 
 fn thousandths(number: u64) -> f64 {

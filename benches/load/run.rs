@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use dormouse::{
     domain::AggregateId,
     runtime::{Aggregates, Runtime},
-    settings::{AggregateSettings, Settings},
+    settings::{AggregateSettings, Mode, Reconcile, Settings},
     store::EventStore,
 };
 use hdrhistogram::Histogram;
@@ -55,6 +55,9 @@ pub(crate) async fn run(
         return Err(format!("{} commands were left unanswered", ended.unanswered).into());
     }
     check::log(store.as_ref(), start, &plan, &ids).await?;
+    if plan.mode != Mode::EventSourced {
+        check::rows(store.as_ref(), &plan, &ids).await?;
+    }
     if plan.workload == Workload::Hot {
         check::versions(versions)?;
     }
@@ -69,7 +72,12 @@ async fn start_runtime(
     let mut settings = settings.clone();
     // A closed loop has one command of each caller at most: none is refused as overload.
     settings.runtime.max_in_flight = settings.runtime.max_in_flight.max(plan.callers);
-    let usual = AggregateSettings::default();
+    let usual = AggregateSettings {
+        mode: plan.mode,
+        // The rows of earlier runs are not to be given events beside this one.
+        reconcile: Reconcile::Off,
+        ..AggregateSettings::default()
+    };
     let mailbox = usual.mailbox.max(plan.callers);
     let runtime = Runtime::builder(Arc::clone(store))
         .settings(settings)
@@ -77,6 +85,7 @@ async fn start_runtime(
             account
                 .command::<OpenAccount>("open")
                 .command::<RenameAccount>("rename")
+                .state_row()
                 .settings(AggregateSettings { mailbox, ..usual })
         });
     Ok(runtime.start().await?)
@@ -94,6 +103,7 @@ async fn drive(
         accounts: accounts.clone(),
         ids: Arc::clone(ids),
         workload: plan.workload,
+        mode: plan.mode,
         extras,
         progress: progress.clone(),
     };

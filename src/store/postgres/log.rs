@@ -59,12 +59,13 @@ const OF_TYPES: &str = "
 /// The statement for the conditions that are set.
 fn text(query: &LogQuery) -> String {
     let filter = &query.filter;
+    // The column that finds the fewest events as a rule comes first.
     let keys = [
         (filter.causation_id.is_some(), "causation_id"),
         (filter.correlation_id.is_some(), "correlation_id"),
         (filter.aggregate_id.is_some(), "aggregate_id"),
-        (!filter.event_types.is_empty(), "event_type"),
         (filter.created_by.is_some(), "created_by"),
+        (!filter.event_types.is_empty(), "event_type"),
         (filter.aggregate_type.is_some(), "aggregate_type"),
     ];
     let key = keys.iter().find(|(is_set, _)| *is_set);

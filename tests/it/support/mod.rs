@@ -1,11 +1,11 @@
 //! What the tests stand on: throwaway databases and servers that never outlive the test process.
 
 pub(crate) mod application;
+pub(crate) mod balancer;
 pub(crate) mod checker;
 pub(crate) mod counter;
 pub(crate) mod exposition;
 pub(crate) mod guardian;
-pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod server;
