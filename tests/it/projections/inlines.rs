@@ -214,8 +214,9 @@ async fn number_all(place: &Place) {
 #[tokio::test]
 async fn what_other_programs_insert_is_applied_once_and_in_its_place() {
     for backend in backends().await {
-        let mut other = Other::at(&backend.store_url()).await;
+        let url = backend.store_url();
         let place = Place::on(backend).await;
+        let mut other = Other::at(&url).await;
         let projections = inline(&place, Tally::default()).await;
 
         for round in 0..20 {

@@ -8,11 +8,14 @@ use sqlx::{Connection as _, Executor as _, PgConnection, error::ErrorKind};
 
 use super::Database;
 use crate::support::{
-    scratch,
+    application, scratch,
     server::{Server, binary},
 };
 
 const ADMIN: &str = include_str!("../../../examples/data/admin_api.sql");
+
+const GRANT: &str = "grant select, insert, update, delete on sys_user, sys_user_role \
+    to dormouse_app";
 
 /// A server in `dual-write` on the tables of an admin system, and a program beside it.
 struct Beside {
@@ -32,6 +35,8 @@ impl Beside {
             assert!(beside(&["migrate", "--with-functions"]).0);
         }
         assert!(beside(&["adopt", "User"]).0);
+        application::url(&database.url).await;
+        other.execute(sqlx::raw_sql(GRANT)).await.unwrap();
         let server = Server::start(&[
             ("DORMOUSE__STORE__URL", database.url.as_str()),
             ("DORMOUSE__AGGREGATES__User__MODE", "dual-write"),

@@ -205,9 +205,10 @@ impl Columns<'_> {
         let list = match self.next()? {
             None => return Ok(BTreeSet::new()),
             Some(Cell::Text(list)) => list,
-            Some(Cell::OddText(_) | Cell::Blob(_)) => {
+            Some(odd @ (Cell::OddText(_) | Cell::Blob(_))) => {
                 self.unreadable(link.name, "has a member that is not in UTF-8");
-                return Ok(BTreeSet::new());
+                // As a member: it must not be the set that a commit was decided on.
+                return Ok(BTreeSet::from([odd.into_text()]));
             }
         };
         let found: Vec<serde_json::Value> = serde_json::from_str(&list)
@@ -219,7 +220,10 @@ impl Columns<'_> {
                     members.insert(text.to_owned());
                 }
                 None if member.is_null() => {}
-                None => self.unreadable(link.name, "has a member that is a blob"),
+                None => {
+                    self.unreadable(link.name, "has a member that is a blob");
+                    members.insert("x''".to_owned());
+                }
             }
         }
         Ok(members)
