@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    check::TYPE,
+    check::ROLE,
     history::{Follow, Line, Saw},
     world::World,
 };
@@ -118,7 +118,7 @@ async fn last_position(client: &Client, world: &World, follow: &Follow) -> Optio
 
 impl Follow {
     fn query(&self) -> String {
-        let of_one = |id| format!("&aggregate_type={TYPE}&aggregate_id={id}");
+        let of_one = |id| format!("&aggregate_type={ROLE}&aggregate_id={id}");
         self.id.as_ref().map(of_one).unwrap_or_default()
     }
 }
