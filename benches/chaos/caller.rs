@@ -138,7 +138,9 @@ impl Caller {
 
     fn some_id(&mut self) -> String {
         match self.random.random_range(0..20) {
-            0..6 => format!("hot-{}", self.random.random_range(0..HOT)),
+            // Users, because nobody else writes them: roles in `dual-write` give way too long where all
+            // nodes work on one at a time (an open finding in docs/reliability.md).
+            0..6 => format!("user-{}", self.random.random_range(0..HOT)),
             6..14 => format!("warm-{}", self.random.random_range(0..WARM)),
             14..16 => format!("user-{}", self.random.random_range(0..USERS)),
             _ => {

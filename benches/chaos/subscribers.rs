@@ -23,7 +23,7 @@ use crate::{
 
 /// Those that follow everything, and the aggregates that have one of their own.
 const OF_ALL: u32 = 2;
-const OF_ONE: [&str; 2] = ["hot-0", "warm-7"];
+const OF_ONE: [&str; 2] = ["warm-0", "warm-7"];
 /// How long a server may take to begin its answer.
 const TIMEOUT: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(50);

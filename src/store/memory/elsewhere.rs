@@ -190,7 +190,11 @@ mod tests {
     fn insert(store: &MemoryStore, id: &str) {
         let transaction = store.begin_elsewhere(&stream(id)).unwrap();
         let version = transaction.version();
-        transaction.commit(commit(id, version));
+        let mut inserted = commit(id, version);
+        // Another event than an append's at that version.
+        let random = inserted.events[0].id.0.random();
+        inserted.events[0].id = EventId(Ulid::from_parts(1000 + version.get(), random));
+        transaction.commit(inserted);
     }
 
     #[tokio::test]
