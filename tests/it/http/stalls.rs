@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Reply, Wire, database::Database, until, user};
+use super::{Reply, Wire, until, user};
+use crate::support::database::Database;
 
 const KEY: [(&str, &str); 2] = [("Idempotency-Key", "k"), ("X-Timeout-Ms", "1000")];
 

@@ -3,6 +3,7 @@
 pub(crate) mod application;
 pub(crate) mod checker;
 pub(crate) mod counter;
+pub(crate) mod database;
 pub(crate) mod exposition;
 pub(crate) mod guardian;
 pub(crate) mod nginx;
