@@ -16,6 +16,7 @@ mod limits;
 mod login;
 mod logs;
 mod metrics;
+mod modes;
 mod openapi;
 mod problems;
 mod raw;
