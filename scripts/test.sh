@@ -2,7 +2,7 @@
 # The one test command: format, lints, docs, every test, and generated requests to the real server.
 #
 # The tests start PostgreSQL clusters of their own, so its server binaries must be here; on Debian
-# and its relatives they are installed when they are missing, and so are nginx, a C compiler and Node.js.
+# and its relatives they are installed when they are missing, and so are nginx, HAProxy, a C compiler and Node.js.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,6 +19,10 @@ has_postgres() {
 # Debian keeps it where administrators look.
 has_nginx() {
     command -v nginx >/dev/null || [[ -x /usr/sbin/nginx || -x /usr/local/sbin/nginx ]]
+}
+
+has_haproxy() {
+    command -v haproxy >/dev/null || [[ -x /usr/sbin/haproxy || -x /usr/local/sbin/haproxy ]]
 }
 
 as_root() {
@@ -45,10 +49,25 @@ has_node() {
     command -v npm >/dev/null && [[ $(node --version 2>/dev/null) =~ ^v([0-9]+) && ${BASH_REMATCH[1]} -ge 20 ]]
 }
 
+# Some of the faults that the dose of chaos makes need them; without, it tells those as NOT RUN.
+has_faketime() {
+    local library
+    for library in /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib64/faketime/libfaketimeMT.so.1 \
+        /usr/local/lib/faketime/libfaketimeMT.so.1; do
+        [[ -e $library ]] && return 0
+    done
+    return 1
+}
+
 install_what_is_missing() {
     local packages=()
+    if command -v apt-get >/dev/null; then
+        command -v strace >/dev/null || packages+=(strace)
+        has_faketime || packages+=(faketime)
+    fi
     has_postgres || packages+=(postgresql)
     has_nginx || packages+=(nginx-light)
+    has_haproxy || packages+=(haproxy)
     command -v cc >/dev/null || packages+=(build-essential)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     has_node || packages+=(nodejs npm)
@@ -56,6 +75,7 @@ install_what_is_missing() {
     if ! command -v apt-get >/dev/null; then
         has_postgres || say "missing: PostgreSQL's server binaries (initdb and postgres), in PATH or by pg_config --bindir"
         has_nginx || say "missing: nginx"
+        has_haproxy || say "missing: HAProxy"
         command -v cc >/dev/null || say "missing: a C compiler, as cc in PATH"
         python3 -c 'import ensurepip, venv' 2>/dev/null || say "missing: python3 with its venv module"
         has_node || say "missing: Node.js 20 or newer, with npm"
@@ -81,9 +101,16 @@ set -x
 cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-cargo test --locked --all-targets
+env -u DORMOUSE_CHAOS_MINUTES cargo test --locked --all-targets
 cargo test --locked --doc
 # More seeds of the simulation; a seed that finds something tells how to replay it.
 cargo run --locked --example simulation -- --seeds "${DORMOUSE_SIMULATION_SEEDS:-10000}"
+# Minutes of faults on real servers, over both stores, with the binaries that are there. It prints its seed
+# (DORMOUSE_TEST_SEED), and tells each fault that this machine does not let it make as NOT RUN; 0 leaves it out.
+if [[ ${DORMOUSE_CHAOS_MINUTES:-4} == 0 ]]; then
+    say "NOT RUN: the dose of chaos, for DORMOUSE_CHAOS_MINUTES is 0"
+else
+    DORMOUSE_CHAOS_MINUTES=${DORMOUSE_CHAOS_MINUTES:-4} cargo test --locked --bench chaos
+fi
 scripts/alerts.sh
 scripts/schemathesis.sh

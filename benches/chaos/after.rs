@@ -6,13 +6,15 @@
 use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
+    time::Duration,
 };
 
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::{
-    check::{TYPE, shown, token_of},
+    check::{field_of, shown, token_of, type_of},
     history::{self, Hear, Heard, Line, Read, Send, Token},
     world::World,
 };
@@ -21,6 +23,9 @@ use crate::{
 const RECEIPTS: usize = 300;
 /// Aggregates that are read, by every node.
 const READS: usize = 300;
+/// Tries to have an aggregate met.
+const MEETINGS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads states and sends commands again that are done, by every node.
 pub(crate) async fn look_again(world: &World, path: &Path) {
@@ -28,15 +33,17 @@ pub(crate) async fn look_again(world: &World, path: &Path) {
     let client = Client::builder().no_proxy().build().expect("a client");
     for (number, node) in world.nodes.iter().enumerate() {
         let address = node.address().expect("it was started");
-        let base = format!("http://{address}/v1/aggregates/{TYPE}");
+        let base = format!("http://{address}/v1/aggregates");
         let step = (updates.len() / RECEIPTS).max(1);
         for (token, id) in updates.iter().step_by(step) {
-            let url = format!("{base}/{id}/commands/update");
+            let url = format!("{base}/{}/{id}/commands/update", type_of(id));
             send_again(world, &client, &url, number, (*token, id)).await;
         }
         let step = (ids.len() / READS).max(1);
         for id in ids.iter().step_by(step) {
-            read(world, &client, &format!("{base}/{id}"), number, id).await;
+            let url = format!("{base}/{}/{id}", type_of(id));
+            let read = read(world, &client, &url, (number, id)).await;
+            read.expect("a server that is left alone answers");
         }
     }
 }
@@ -82,7 +89,7 @@ async fn send_again(
     let request = client
         .post(url)
         .header("Idempotency-Key", shown(token))
-        .json(&json!({"description": shown(token)}));
+        .json(&json!({field_of(id): shown(token)}));
     let answer = request
         .send()
         .await
@@ -112,13 +119,30 @@ async fn send_again(
     }));
 }
 
-async fn read(world: &World, client: &Client, url: &str, node: usize, id: &str) {
+/// Has an aggregate met by a server, which tells of what another program wrote, and reads it.
+pub(crate) async fn meet(world: &World, client: &Client, choice: u32, id: &str) {
+    for _ in 0..MEETINGS {
+        if let Some((node, address)) = world.any_address(choice) {
+            let url = format!("http://{address}/v1/aggregates/{}/{id}", type_of(id));
+            if read(world, client, &url, (node, id)).await.is_some() {
+                return;
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Reads a state, and writes down what it shows; nothing where the server cannot tell.
+async fn read(world: &World, client: &Client, url: &str, (node, id): (usize, &str)) -> Option<()> {
     let sent = world.history.now();
-    let answer = client.get(url).send().await;
-    let answer = answer.expect("a server that is left alone answers");
-    let found = answer.status() == 200;
-    let body: Value = answer.json().await.expect("JSON");
-    let shows = body["state"]["description"].as_str();
+    let answer = client.get(url).send().await.ok()?;
+    let found = match answer.status().as_u16() {
+        200 => true,
+        404 => false,
+        _ => return None,
+    };
+    let body: Value = answer.json().await.ok()?;
+    let shows = body["state"][field_of(id)].as_str();
     world.history.write(&Line::Read(Read {
         sent,
         at: world.history.now(),
@@ -131,4 +155,5 @@ async fn read(world: &World, client: &Client, url: &str, node: usize, id: &str) 
         shows: shows.and_then(token_of),
         node,
     }));
+    Some(())
 }

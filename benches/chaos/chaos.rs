@@ -13,10 +13,13 @@ use crate::{
     after,
     caller::Callers,
     check,
+    directory::{self, Directory},
     faults::Fault,
     history::Line,
+    legacy::Legacy,
     place::{Place, Wanted},
     record::Record,
+    rows,
     subscribers::Subscribers,
     support::postgres::Cluster,
     world::World,
@@ -61,12 +64,19 @@ pub(crate) async fn run(plan: &Plan) -> Record {
         run: world.run,
         seed: plan.seed,
         what: format!("{plan:?}"),
+        rows: world.has_rows,
     });
     let mut record = Record::default();
     let faults = possible(plan, &world, &mut record);
+    if world.has_rows {
+        rows::create(&world.place).await;
+    }
     world.start().await;
+    directory::create_users(&world).await;
     let callers = Callers::start(&world, plan.seed, plan.callers);
     let subscribers = Subscribers::start(&world, plan.seed);
+    let legacy = Legacy::start(&world, plan.seed);
+    let directory = Directory::start(&world, plan.seed);
     rage(plan, &world, &faults, &mut record).await;
     sleep(QUIET).await;
     let surprises = tokio::select! {
@@ -83,12 +93,28 @@ pub(crate) async fn run(plan: &Plan) -> Record {
         let finding = format!("{surprises} answers that no client should get");
         record.findings.push(finding);
     }
+    record.outside = legacy.stop(&world).await;
+    if record.outside == Some(0) {
+        let finding = "the program beside the servers could write nothing";
+        record.findings.push(finding.to_owned());
+    }
+    record.rebuilds = directory.stop().await;
+    let unread = directory::read_at_last(&world, RECOVERY_LIMIT).await;
+    record.findings.extend(unread);
     let behind = subscribers.catch_up(&world, RECOVERY_LIMIT).await;
     record.findings.extend(behind);
     end(&world, &mut record).await;
     judge("at the end", &world, &plan.history, &mut record).await;
     world.start().await;
+    if directory::rebuild(&world, &["--wait"]).await {
+        record.rebuilds += 1;
+    } else {
+        let finding = "the directory cannot be built anew though all is well";
+        record.findings.push(finding.to_owned());
+    }
     after::look_again(&world, &plan.history).await;
+    let unread = directory::read_at_last(&world, RECOVERY_LIMIT).await;
+    record.findings.extend(unread);
     end(&world, &mut record).await;
     judge("after a restart", &world, &plan.history, &mut record).await;
     record

@@ -4,6 +4,7 @@
 //! promises it adds one: the time of events never goes back within an aggregate, whatever the
 //! clocks of the nodes did.
 
+mod listings;
 mod trials;
 
 use std::{
@@ -16,12 +17,15 @@ use dormouse::{
     domain::{AggregateId, AggregateType, EventId, IdempotencyKey, Position, StreamId, Version},
     store::{EventFilter, EventStore, RecordedEvent},
     testing::checker::{
-        self, Call, Command, Evidence, History, Refusal, Seen, StoredLog, Subscriber, Told,
+        self, Call, Command, Evidence, History, Refusal, Row, Seen, StoredLog, Subscriber, Told,
     },
 };
 use serde_json::Value;
 
-use super::history::{self, Follow, Heard, Line, Nanos, Read, Saw, Send, Token};
+use super::{
+    history::{self, Follow, Heard, Line, Listing, Nanos, Read, Saw, Send, Token},
+    rows,
+};
 
 pub(crate) use trials::trials;
 
@@ -30,8 +34,26 @@ const TOLD: usize = 20;
 /// What is refused by a decision, and so for good.
 const DECIDED: [&str; 3] = ["claim-taken", "version-mismatch", "command-rejected"];
 
-/// The aggregate type that callers write to.
-pub(crate) const TYPE: &str = "Role";
+/// The aggregate type that callers write to most.
+pub(crate) const ROLE: &str = "Role";
+
+/// The type of an aggregate, by its id.
+pub(crate) fn type_of(id: &str) -> &'static str {
+    if id.starts_with("user-") {
+        "User"
+    } else {
+        ROLE
+    }
+}
+
+/// The part of an aggregate's state that shows tokens, by its id.
+pub(crate) fn field_of(id: &str) -> &'static str {
+    if id.starts_with("user-") {
+        "nick_name"
+    } else {
+        "description"
+    }
+}
 
 /// How a state shows the token of the command that wrote it; its key is the same.
 pub(crate) fn shown(token: Token) -> String {
@@ -43,8 +65,8 @@ pub(crate) fn token_of(shown: &str) -> Option<Token> {
     Token::from_str_radix(shown.strip_prefix("t-")?, 16).ok()
 }
 
-/// What a state shows: the token of the last command that wrote its description.
-type State = Option<Token>;
+/// What a state shows: the token of the last command that wrote that part of it.
+pub(crate) type State = Option<Token>;
 
 /// What a check found.
 #[derive(Debug, Default, Clone, serde::Serialize)]
@@ -58,6 +80,10 @@ pub(crate) struct Verdict {
     pub(crate) reads: usize,
     /// What subscribers took for new, all together.
     pub(crate) seen: usize,
+    /// Rows that were held against their events.
+    pub(crate) rows: usize,
+    /// Readings of the directory of users.
+    pub(crate) listings: usize,
     pub(crate) events: usize,
     pub(crate) violations: usize,
     pub(crate) told: Vec<String>,
@@ -88,32 +114,64 @@ pub(crate) async fn judge(lines: impl Iterator<Item = Line>, store: &dyn EventSt
         .count();
     let subscribers: Vec<Subscriber> = account.subscribers.into_values().collect();
     verdict.seen = subscribers.iter().map(|one| one.seen.len()).sum();
+    let rows = if account.rows {
+        Some(with_every_stream(rows::read(store).await, &log))
+    } else {
+        None
+    };
+    verdict.rows = rows.as_ref().map_or(0, Vec::len);
     let evidence = Evidence {
         history: &history,
         log: &log,
         subscribers: &subscribers,
-        rows: None,
+        rows: rows.as_deref(),
     };
-    let broken = checker::check(&evidence, |state: &mut State, event| {
-        let data: Value = serde_json::from_str(event.data.get()).expect("an event is JSON");
-        let written = data["description"].as_str().and_then(token_of);
-        *state = written.or(*state);
-    });
+    let broken = checker::check(&evidence, fold);
     let mut told: Vec<String> = broken.iter().map(ToString::to_string).collect();
     told.extend(times_gone_back(log.events()));
+    verdict.listings = account.listings.len();
+    told.extend(listings::check(account.listings, log.events()));
     verdict.violations += told.len();
     verdict.told.extend(told);
     verdict.told.truncate(TOLD);
     verdict
 }
 
+/// Applies an event to what a state shows.
+fn fold(state: &mut State, event: &RecordedEvent) {
+    let data: Value = serde_json::from_str(event.data.get()).expect("an event is JSON");
+    let field = field_of(event.stream.aggregate_id.as_str());
+    let written = data[field].as_str().and_then(token_of);
+    *state = written.or(*state);
+}
+
+/// Only roles have rows: of the others nothing is said, which is what their events fold to.
+fn with_every_stream(mut rows: Vec<Row<State>>, log: &StoredLog) -> Vec<Row<State>> {
+    let mut others: HashMap<&StreamId, (Version, State)> = HashMap::new();
+    for event in log.events() {
+        if event.stream.aggregate_type.as_str() != ROLE {
+            let (version, state) = others.entry(&event.stream).or_default();
+            *version = event.version;
+            fold(state, event);
+        }
+    }
+    rows.extend(others.into_iter().map(|(stream, (version, state))| Row {
+        stream: stream.clone(),
+        version,
+        state,
+    }));
+    rows
+}
+
 /// What happened, to be brought into the order in which it did.
 #[derive(Debug, Default)]
 struct Account {
     run: u64,
+    rows: bool,
     records: Vec<(Nanos, Record)>,
     unknown: BTreeSet<Token>,
     subscribers: HashMap<String, Subscriber>,
+    listings: Vec<Listing>,
 }
 
 /// In the order of what counts as earlier, where two have one time: that makes the check weaker,
@@ -136,7 +194,7 @@ impl Account {
     fn add(&mut self, line: Line) {
         let number = self.records.len();
         match line {
-            Line::Run { run, .. } => self.run = run,
+            Line::Run { run, rows, .. } => (self.run, self.rows) = (run, rows),
             Line::Send(send) => self.records.push((send.at, Record::Send(send))),
             Line::Hear(hear) => {
                 let record = Record::Hear(hear.token, hear.what);
@@ -157,6 +215,7 @@ impl Account {
                     one.complete = true;
                 }
             }
+            Line::Listing(listing) => self.listings.push(listing),
             Line::Fault { .. } => {}
         }
     }
@@ -255,7 +314,8 @@ fn hear(history: &mut History<State>, call: Call, heard: Heard) {
                     version: Version::new(version),
                     state: None,
                 },
-                position: Some(Position::new(position)),
+                // Another program's event has none when its program hears that it is stored.
+                position: (position > 0).then(|| Position::new(position)),
                 events: 1,
                 ids: id.into_iter().collect(),
                 replayed,
@@ -282,7 +342,7 @@ fn command(send: &Send) -> Command {
 
 fn stream(id: &str) -> StreamId {
     StreamId {
-        aggregate_type: AggregateType::parse(TYPE).expect("a type"),
+        aggregate_type: AggregateType::parse(type_of(id)).expect("a type"),
         aggregate_id: AggregateId::parse(id).expect("an id"),
     }
 }

@@ -25,7 +25,14 @@ pub(crate) type Nanos = u64;
 #[serde(tag = "line", rename_all = "kebab-case")]
 pub(crate) enum Line {
     /// The first: what this run is.
-    Run { run: u64, seed: u64, what: String },
+    Run {
+        run: u64,
+        seed: u64,
+        what: String,
+        /// Whether roles have rows beside their events.
+        #[serde(default)]
+        rows: bool,
+    },
     /// A try of a command is about to be sent.
     Send(Send),
     /// What was heard of it.
@@ -38,6 +45,8 @@ pub(crate) enum Line {
     Saw(Saw),
     /// A subscriber has had the time to see all that is stored.
     Complete { subscriber: String },
+    /// The directory of users was read.
+    Listing(Listing),
     /// A fault was made.
     Fault { at: Nanos, fault: String },
 }
@@ -108,6 +117,24 @@ pub(crate) struct Read {
     /// The token that the state shows, where it shows one.
     pub(crate) shows: Option<Token>,
     pub(crate) node: usize,
+}
+
+/// The directory of users, as of a position.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    pub(crate) sent: Nanos,
+    pub(crate) at: Nanos,
+    pub(crate) position: u64,
+    pub(crate) users: Vec<Entry>,
+}
+
+/// A user in the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) version: u64,
+    /// The token that the nick name shows.
+    pub(crate) shows: Option<Token>,
 }
 
 /// The history being written.

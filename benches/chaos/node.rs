@@ -167,6 +167,11 @@ impl Node {
         fs::read_to_string(log).unwrap_or_default()
     }
 
+    /// The server's binary.
+    pub(crate) fn binary(&self) -> &str {
+        &self.setup.program[0]
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }

@@ -21,6 +21,10 @@ pub(crate) struct Record {
     not_run: BTreeMap<Fault, String>,
     pub(crate) findings: Vec<String>,
     pub(crate) verdicts: Vec<(String, Verdict)>,
+    /// How often the directory of users was begun to be built anew.
+    pub(crate) rebuilds: u64,
+    /// How many transactions another program committed, where there was one.
+    pub(crate) outside: Option<u64>,
 }
 
 /// A line of the table.
@@ -92,6 +96,8 @@ impl Record {
         serde_json::json!({
             "faults": self.rows(),
             "not_run": not_run,
+            "rebuilds": self.rebuilds,
+            "outside": self.outside,
             "findings": self.findings,
             "verdicts": self.verdicts,
         })
@@ -124,11 +130,18 @@ impl fmt::Display for Record {
         for (reason, faults) in reasons {
             writeln!(f, "NOT RUN: {}: {reason}", faults.join(", "))?;
         }
+        if self.rebuilds > 0 {
+            writeln!(f, "the directory was built anew {} times", self.rebuilds)?;
+        }
+        if let Some(committed) = self.outside {
+            writeln!(f, "another program committed {committed} transactions")?;
+        }
         for (when, verdict) in &self.verdicts {
             writeln!(
                 f,
                 "{when}: {} commands, {} acknowledged, {} refused, {} unknown ({} of them stored), \
-                 {} reads, {} events, seen {} times by subscribers: {} violations",
+                 {} reads, {} events, seen {} times by subscribers, {} rows, {} readings of the \
+                 directory: {} violations",
                 verdict.commands,
                 verdict.acknowledged,
                 verdict.refused,
@@ -137,6 +150,8 @@ impl fmt::Display for Record {
                 verdict.reads,
                 verdict.events,
                 verdict.seen,
+                verdict.rows,
+                verdict.listings,
                 verdict.violations
             )?;
             for told in &verdict.told {

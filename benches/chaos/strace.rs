@@ -22,12 +22,19 @@ pub(crate) struct Strace {
     process: Child,
 }
 
-/// Whether strace runs here, and may trace: else why not.
+/// Whether strace runs here, and may attach to what it has not started, which some containers let it
+/// not: else why not.
 pub(crate) fn available() -> Result<(), String> {
+    let mut traced = Command::new("sleep")
+        .arg("0.3")
+        .spawn()
+        .map_err(|error| format!("sleep: {error}"))?;
     let tried = Command::new("strace")
-        .args(["-f", "-e", "trace=none", "true"])
-        .output()
-        .map_err(|error| format!("strace: {error}; on Debian: apt install strace"))?;
+        .args(["-f", "-e", "trace=none", "-p", &traced.id().to_string()])
+        .stdin(Stdio::null())
+        .output();
+    traced.wait().ok();
+    let tried = tried.map_err(|error| format!("strace: {error}; on Debian: apt install strace"))?;
     if tried.status.success() {
         return Ok(());
     }

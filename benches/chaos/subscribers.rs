@@ -16,14 +16,14 @@ use tokio::{
 };
 
 use crate::{
-    check::TYPE,
+    check::ROLE,
     history::{Follow, Line, Saw},
     world::World,
 };
 
 /// Those that follow everything, and the aggregates that have one of their own.
 const OF_ALL: u32 = 2;
-const OF_ONE: [&str; 2] = ["hot-0", "warm-7"];
+const OF_ONE: [&str; 2] = ["warm-0", "warm-7"];
 /// How long a server may take to begin its answer.
 const TIMEOUT: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -118,7 +118,7 @@ async fn last_position(client: &Client, world: &World, follow: &Follow) -> Optio
 
 impl Follow {
     fn query(&self) -> String {
-        let of_one = |id| format!("&aggregate_type={TYPE}&aggregate_id={id}");
+        let of_one = |id| format!("&aggregate_type={ROLE}&aggregate_id={id}");
         self.id.as_ref().map(of_one).unwrap_or_default()
     }
 }

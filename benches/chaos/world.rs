@@ -16,12 +16,13 @@ use crate::{
     faults::Fault,
     history::{History, Line, Nanos},
     node::{Node, Setup},
-    place::{Kind, Place},
+    place::{Kind, Place, Wanted},
     proxy::Proxy,
 };
 
-/// What makes a node give way soon, so that many faults fit into an hour.
-const PATIENCE: [(&str, &str); 6] = [
+/// What makes a node give way soon, so that many faults fit into an hour. Each limit is of another
+/// length, so that a stall tells by its own which one ended it.
+const PATIENCE: [(&str, &str); 10] = [
     ("DORMOUSE__STORE__CONNECT_TIMEOUT", "1s"),
     ("DORMOUSE__STORE__STATEMENT_TIMEOUT", "3s"),
     ("DORMOUSE__STORE__POOL", "4"),
@@ -29,6 +30,15 @@ const PATIENCE: [(&str, &str); 6] = [
     // Aggregates fall asleep and wake all the while, and take snapshots.
     ("DORMOUSE__AGGREGATES__Role__IDLE_TIMEOUT", "2s"),
     ("DORMOUSE__AGGREGATES__Role__SNAPSHOT_EVERY", "20"),
+    ("DORMOUSE__AGGREGATES__User__IDLE_TIMEOUT", "2s"),
+    // A node may be paused for longer.
+    ("DORMOUSE__PROJECTIONS__LEASE", "2s"),
+    ("DORMOUSE__PROJECTIONS__KEEP_REPLACED", "1s"),
+    ("DORMOUSE__PROJECTIONS__BATCH_TIMEOUT", "4s"),
+];
+const ROWS: [(&str, &str); 2] = [
+    ("DORMOUSE__AGGREGATES__Role__MODE", "dual-write"),
+    ("DORMOUSE__AGGREGATES__Role__RECONCILE", "off"),
 ];
 
 #[derive(Debug)]
@@ -39,6 +49,8 @@ pub(crate) struct World {
     pub(crate) place: Place,
     pub(crate) history: History,
     pub(crate) run: u64,
+    /// Whether roles have rows beside their events: where the database is ours.
+    pub(crate) has_rows: bool,
     waiting: Mutex<Vec<Waiting>>,
     acknowledged: AtomicU64,
 }
@@ -61,6 +73,7 @@ impl World {
                 proxies.push(Proxy::before(address).await);
             }
         }
+        let has_rows = matches!(plan.store, Wanted::Throwaway(_));
         let library = clock.then(faketime).flatten();
         let nodes = (0..plan.nodes).map(|number| {
             let url = match proxies.get(number) {
@@ -69,6 +82,9 @@ impl World {
             };
             let mut settings = vec![("DORMOUSE__STORE__URL", url.as_str())];
             settings.extend(PATIENCE);
+            if has_rows {
+                settings.extend(ROWS);
+            }
             let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
             let mut setup = Setup::serve(
                 plan.server.as_deref(),
@@ -83,6 +99,7 @@ impl World {
             place,
             history,
             run: rand::rng().random(),
+            has_rows,
             waiting: Mutex::default(),
             acknowledged: AtomicU64::new(0),
         }

@@ -18,7 +18,7 @@ use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::sleep;
 
 use crate::{
-    plan::{duration, pick, trouble},
+    drawing::{duration, pick, trouble},
     world::{World, stream},
 };
 
@@ -149,7 +149,8 @@ pub(crate) async fn follow(world: Rc<World>, number: usize, follower: Follower) 
 }
 
 /// Waits until followers and the projection have seen all; false where they do not get there.
-pub(crate) async fn catch_up(world: &World, memory: &MemoryStore) -> bool {
+pub(crate) async fn catch_up(world: &World) -> bool {
+    let memory = &world.memory;
     let last = memory.last_position().await.expect("memory can be read");
     world.goal.send_replace(Some(last));
     let shelved = async {

@@ -10,10 +10,17 @@
     reason = "a simulation stops at the first surprise in itself"
 )]
 
+mod blows;
 mod client;
+mod drawing;
 mod followers;
+mod judging;
+mod lies;
 mod node;
+mod outsiders;
 mod plan;
+mod row;
+mod sending;
 mod shrink;
 mod stutter;
 mod tally;
@@ -32,8 +39,8 @@ use std::{
 };
 
 use clap::Parser;
+use lies::Lie;
 use plan::Plan;
-use wrong::Lie;
 
 /// Tries to make dormouse lose, invent, reorder or hide an event.
 #[derive(Parser)]

@@ -5,12 +5,14 @@ use std::{fmt, time::Duration};
 use dormouse::{
     domain::Version,
     runtime::Expected,
-    settings::{AggregateSettings, JournalSettings, RuntimeSettings, Settings, Writers},
+    settings::Settings,
     testing::{CallKind, Trouble},
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use crate::followers::{self, Follower, Shelf};
+use crate::{
+    followers::{Follower, Shelf},
+    outsiders::Outside,
+};
 
 /// Everything that a seed decides, but for the latencies and the scheduling, which follow from it
 /// while the plan is run.
@@ -20,6 +22,10 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     /// Whether there are several nodes and foreign writers.
     pub(crate) shared: bool,
+    /// Whether other programs insert events without a position.
+    pub(crate) outsiders: bool,
+    /// Whether tallies have rows beside their events.
+    pub(crate) dual_write: bool,
     pub(crate) settings: Settings,
     pub(crate) latency_ms: u64,
     /// How often a task that could run lets others go first, in a hundred.
@@ -47,6 +53,8 @@ pub(crate) enum Action {
     Read,
     /// Appends to the store as another program does, so many events.
     Foreign(u32),
+    /// Writes as another program does that knows nothing of positions.
+    Outside(Outside),
     /// Sends the last command under a key once more.
     Again,
 }
@@ -109,49 +117,7 @@ pub(crate) enum Blow {
 /// No trouble lasts longer, and no client waits longer.
 pub(crate) const LONGEST: Duration = Duration::from_millis(1 << 14);
 
-const TALLIES: [&str; 4] = ["a", "b", "c", "d"];
-const NAMES: [&str; 2] = ["x", "y"];
-
 impl Plan {
-    pub(crate) fn draw(seed: u64) -> Self {
-        let mut random = StdRng::seed_from_u64(seed);
-        let shared = random.random_bool(0.6);
-        let nodes = if shared {
-            random.random_range(1..=3)
-        } else {
-            1
-        };
-        let tallies = random.random_range(1..=TALLIES.len());
-        // Names are fought for in some plans and rare in others.
-        let renames = *pick(&mut random, &[0.05, 0.2, 0.7]);
-        let clients = (0..random.random_range(2..=6)).map(|client| {
-            let steps = random.random_range(2..=14);
-            let steps = (0..steps).map(|number| {
-                let token = format!("t-{client}-{number}");
-                let world = (tallies, shared, renames);
-                step(&mut random, token, world)
-            });
-            steps.collect()
-        });
-        let mut plan = Self {
-            seed,
-            nodes,
-            shared,
-            clients: clients.collect(),
-            settings: settings(&mut random, shared),
-            latency_ms: *pick(&mut random, &[0, 1, 5, 30]),
-            stutter: *pick(&mut random, &[0, 10, 50]),
-            disturbances: disturbances(&mut random, nodes),
-            troubles: troubles(&mut random),
-            followers: followers::draw_followers(&mut random, nodes),
-            shelf: followers::draw_shelf(&mut random, nodes),
-        };
-        if plan.shelf.is_some() {
-            plan.troubles.extend(followers::draw_troubles(&mut random));
-        }
-        plan
-    }
-
     /// How many parts can be left out.
     pub(crate) fn parts(&self) -> usize {
         let steps: usize = self.clients.iter().map(Vec::len).sum();
@@ -178,147 +144,6 @@ impl Plan {
     }
 }
 
-pub(crate) fn pick<'a, T>(random: &mut StdRng, among: &'a [T]) -> &'a T {
-    &among[random.random_range(0..among.len())]
-}
-
-/// A time from a millisecond to [`LONGEST`], short ones as often as long ones.
-pub(crate) fn duration(random: &mut StdRng) -> Duration {
-    let scale = random.random_range(0..=LONGEST.as_millis().ilog2());
-    Duration::from_millis(random.random_range(1..=1 << scale))
-}
-
-fn settings(random: &mut StdRng, shared: bool) -> Settings {
-    let mut settings = Settings {
-        runtime: RuntimeSettings {
-            max_live: *pick(random, &[1, 2, 100]),
-            max_in_flight: *pick(random, &[2, 4, 100]),
-            shutdown_timeout: Duration::from_secs(5),
-            conflict_retries: *pick(random, &[0, 1, 32]),
-            recovery_page: *pick(random, &[1, 2, 256]),
-            ..RuntimeSettings::default()
-        },
-        journal: JournalSettings {
-            max_events: *pick(random, &[1, 3, 1000]),
-            resolve_timeout: Duration::from_millis(*pick(random, &[0, 100, 2000, 60_000])),
-            ..JournalSettings::default()
-        },
-        ..Settings::default()
-    };
-    settings.store.writers = Some(if shared {
-        Writers::Shared
-    } else {
-        Writers::Exclusive
-    });
-    let tally = AggregateSettings {
-        snapshot_every: *pick(random, &[0, 1, 2, 5]),
-        idle_timeout: Duration::from_millis(*pick(random, &[60, 600, 60_000])),
-        mailbox: *pick(random, &[1, 2, 100]),
-        ..AggregateSettings::default()
-    };
-    settings.aggregates.insert("Tally".to_owned(), tally);
-    settings
-}
-
-fn step(
-    random: &mut StdRng,
-    token: String,
-    (tallies, shared, renames): (usize, bool, f64),
-) -> Step {
-    let action = match random.random_range(0..100) {
-        0..25 => Action::Read,
-        25..33 if shared => Action::Foreign(random.random_range(1..=2)),
-        33..40 => Action::Again,
-        _ => Action::Command(order(random, renames)),
-    };
-    let pause = if random.random_bool(0.5) {
-        Duration::ZERO
-    } else {
-        Duration::from_millis(random.random_range(0..300))
-    };
-    Step {
-        pause,
-        tally: TALLIES[random.random_range(0..tallies)],
-        token,
-        action,
-    }
-}
-
-fn order(random: &mut StdRng, renames: f64) -> Order {
-    let what = if random.random_bool(renames) {
-        What::Rename(random.random_bool(0.7).then(|| *pick(random, &NAMES)))
-    } else {
-        What::Mark {
-            events: *pick(random, &[0, 1, 1, 1, 2, 3]),
-            limit: random.random_bool(0.2).then(|| random.random_range(0..8)),
-        }
-    };
-    Order {
-        what,
-        tries: random.random_bool(0.6).then(|| random.random_range(1..=4)),
-        twice: random.random_bool(0.15),
-        expected: *pick(
-            random,
-            &[
-                Wanted::Any,
-                Wanted::Any,
-                Wanted::Any,
-                Wanted::Any,
-                Wanted::Known,
-                Wanted::Absent,
-            ],
-        ),
-        timeout: duration(random),
-    }
-}
-
-fn disturbances(random: &mut StdRng, nodes: usize) -> Vec<Disturbance> {
-    let drawn = (0..random.random_range(0..=4)).map(|_| Disturbance {
-        at: Duration::from_millis(random.random_range(0..1500)),
-        node: random.random_range(0..nodes),
-        what: match random.random_range(0..10) {
-            0..6 => Blow::Kill {
-                lose: random.random_bool(0.5),
-                down: duration(random).min(Duration::from_secs(2)),
-            },
-            6..8 => Blow::Shutdown {
-                down: duration(random).min(Duration::from_secs(2)),
-            },
-            _ => Blow::Jump {
-                milliseconds: random.random_range(-3_600_000..3_600_000),
-            },
-        },
-    });
-    drawn.collect()
-}
-
-fn troubles(random: &mut StdRng) -> Vec<(CallKind, u64, Trouble)> {
-    let most = *pick(random, &[0, 4, 16]);
-    let drawn = (0..random.random_range(0..=most)).map(|_| {
-        let (kind, number) = if random.random_bool(0.7) {
-            (CallKind::Append, random.random_range(1..=30))
-        } else {
-            (CallKind::Other, random.random_range(1..=60))
-        };
-        let longest = duration(random);
-        (kind, number, trouble(random, longest))
-    });
-    drawn.collect()
-}
-
-pub(crate) fn trouble(random: &mut StdRng, time: Duration) -> Trouble {
-    match random.random_range(0..9) {
-        0 => Trouble::Fail,
-        1 => Trouble::LoseCall,
-        2 | 3 => Trouble::LoseAnswer,
-        4 => Trouble::EffectLater(time),
-        5 => Trouble::Slow(time),
-        6 => Trouble::AnswerLate(time),
-        7 => Trouble::Twice(time),
-        _ => Trouble::Conflict,
-    }
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Settings {
@@ -328,9 +153,10 @@ impl fmt::Display for Plan {
             ..
         } = &self.settings;
         let writers = if self.shared { "shared" } else { "exclusive" };
+        let outsiders = if self.outsiders { "with" } else { "without" };
         writeln!(
             f,
-            "{} nodes, {writers}; latency up to {} ms, stutter {} %",
+            "{} nodes, {writers}, {outsiders} other programs; latency up to {} ms, stutter {} %",
             self.nodes, self.latency_ms, self.stutter
         )?;
         writeln!(f, "{runtime:?}\n{journal:?}\n{aggregates:?}")?;

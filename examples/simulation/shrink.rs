@@ -1,9 +1,9 @@
 //! Makes a plan that fails smaller: what can be left out without a change of what is found, goes.
 
 use crate::{
+    lies::Lie,
     plan::Plan,
     world::{Outcome, run},
-    wrong::Lie,
 };
 
 /// Runs at most this often: the last bit of shortness is worth little.

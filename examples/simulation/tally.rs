@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Tally {
     pub(crate) events: u64,
     /// A digest of the tokens of all events, in their order.
-    digest: u64,
+    pub(crate) digest: u64,
     pub(crate) name: Option<String>,
+    /// What other programs write into its row.
+    pub(crate) note: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,37 +27,33 @@ pub(crate) enum TallyEvent {
     Marked { token: String },
     #[serde(rename = "TallyNamedEvent")]
     Named { token: String, name: Option<String> },
+    /// It is as its row says. The runtime tells it without a token, and so does with one another
+    /// program that writes both.
+    #[serde(rename = "TallyKeptEvent")]
+    Kept { state: Tally, token: Option<String> },
 }
 
 impl Event for TallyEvent {
     const TYPES: &'static [EventType] = &[
         EventType::new("TallyMarkedEvent", 1),
         EventType::new("TallyNamedEvent", 1),
+        EventType::new("TallyKeptEvent", 1),
     ];
 }
 
 impl TallyEvent {
-    /// The event as it is stored, and its token.
-    fn of(recorded: &RecordedEvent) -> Self {
-        #[derive(Deserialize)]
-        struct Data {
-            token: String,
-            #[serde(default)]
-            name: Option<String>,
-        }
-        let data: Data = serde_json::from_str(recorded.data.get()).expect("an event of a tally");
-        match recorded.event_type.as_str() {
-            "TallyMarkedEvent" => Self::Marked { token: data.token },
-            _ => Self::Named {
-                token: data.token,
-                name: data.name,
-            },
-        }
+    /// The event as it is stored.
+    pub(crate) fn of(recorded: &RecordedEvent) -> Self {
+        let name = recorded.event_type.as_str();
+        let tagged = format!("{{\"{name}\":{}}}", recorded.data.get());
+        serde_json::from_str(&tagged).expect("an event of a tally")
     }
 
-    pub(crate) fn token(recorded: &RecordedEvent) -> String {
-        match Self::of(recorded) {
-            Self::Marked { token } | Self::Named { token, .. } => token,
+    /// Its token; none where the runtime told what another program has written.
+    pub(crate) fn token(&self) -> Option<&str> {
+        match self {
+            Self::Marked { token } | Self::Named { token, .. } => Some(token),
+            Self::Kept { token, .. } => token.as_deref(),
         }
     }
 }
@@ -88,7 +86,13 @@ impl Aggregate for Tally {
     type Error = Full;
 
     fn apply(&mut self, event: &TallyEvent) {
-        let (TallyEvent::Marked { token } | TallyEvent::Named { token, .. }) = event;
+        let token = match event {
+            TallyEvent::Marked { token } | TallyEvent::Named { token, .. } => token,
+            TallyEvent::Kept { state, .. } => {
+                self.clone_from(state);
+                return;
+            }
+        };
         self.events += 1;
         for byte in token.bytes() {
             // FNV-1a: the order counts, and it is the same on every machine.
@@ -172,5 +176,6 @@ impl Handle<Rename> for Tally {
 }
 
 pub(crate) fn commands(builder: AggregateBuilder<Tally>) -> AggregateBuilder<Tally> {
-    builder.command::<Mark>("mark").command::<Rename>("rename")
+    let builder = builder.command::<Mark>("mark").command::<Rename>("rename");
+    builder.state_row()
 }

@@ -1,10 +1,10 @@
 //! The simulation itself: it finds nothing, it can find, and a seed is a seed.
 
 use crate::{
+    lies::Lie,
     plan::Plan,
     shrink,
     world::{Outcome, run},
-    wrong::Lie,
 };
 
 /// So many seeds run with the other tests, unless `DORMOUSE_SIMULATION_SEEDS` says otherwise.
@@ -71,6 +71,11 @@ fn the_seeds_meet_everything_that_is_to_be_met() {
         "commit None",
         "commit Some(LoseAnswer)",
         "a rebuild is asked for: true",
+        "number Some(LoseAnswer)",
+        "from outside to",
+        "is rolled back",
+        "Lost(Contested)",
+        "rows [",
     ];
     let mut missing: Vec<&str> = told.to_vec();
     for seed in 0..PATIENCE {
@@ -117,6 +122,10 @@ fn every_lie_of_a_store_is_found() {
         (Lie::RecoversTooLittle, "Stale"),
         (Lie::MisdatesSnapshots, "WrongState"),
         (Lie::HidesEvents, "Skipped"),
+        (Lie::ForgetsRows, "RowBehind"),
+        (Lie::OverwritesRows, "RowWriteLost"),
+        (Lie::NeverNumbers, "NotNumbered"),
+        (Lie::NumbersTwice, "Doubled"),
     ];
     for (lie, name) in lies {
         let seed = seed_that_finds(name, lie);

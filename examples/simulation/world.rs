@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,24 +12,25 @@ use chrono::DateTime;
 use dormouse::{
     domain::{AggregateId, AggregateType, Position, StreamId},
     store::{EventStore, memory::MemoryStore},
-    testing::{
-        SimulatedClock, SimulatedStore,
-        checker::{Evidence, History, StoredLog, Subscriber, check},
-    },
+    testing::{SimulatedClock, SimulatedStore, checker::History},
 };
 use tokio::{
     sync::watch,
-    task::{JoinHandle, LocalSet},
-    time::{Instant, sleep, sleep_until, timeout},
+    task::LocalSet,
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
-    client, followers,
+    client,
+    drawing::TALLIES,
+    followers,
+    lies::Lie,
     node::{Node, NodeSetup},
-    plan::{Blow, Disturbance, LONGEST, Plan},
+    plan::{LONGEST, Plan},
+    sending::{self, Keyed},
     stutter::Scheduler,
-    tally::{Tally, TallyEvent, fold},
-    wrong::{Liar, Lie},
+    tally::Tally,
+    wrong::Liar,
 };
 
 /// What a simulation showed.
@@ -62,19 +64,25 @@ impl Finding {
 /// What everything in a simulation shares.
 pub(crate) struct World {
     pub(crate) plan: Plan,
+    /// What is really stored, as other programs write it.
+    pub(crate) memory: MemoryStore,
     pub(crate) store: SimulatedStore,
     pub(crate) clock: SimulatedClock,
     pub(crate) scheduler: Scheduler,
     pub(crate) history: RefCell<History<Tally>>,
-    nodes: RefCell<Vec<Option<Rc<Node>>>>,
+    pub(crate) nodes: RefCell<Vec<Option<Rc<Node>>>>,
     trace: Arc<Mutex<Vec<String>>>,
-    began: Instant,
+    pub(crate) began: Instant,
     findings: RefCell<Vec<Finding>>,
     started: Cell<u64>,
     /// How many the log holds at the end.
-    events: Cell<usize>,
+    pub(crate) events: Cell<usize>,
     /// Where the log ends, once nothing is added any more.
     pub(crate) goal: watch::Sender<Option<Position>>,
+    /// The tallies whose events or rows other programs have written.
+    pub(crate) touched: RefCell<BTreeSet<&'static str>>,
+    /// What other programs wrote last into each tally's row.
+    pub(crate) written: RefCell<BTreeMap<&'static str, String>>,
 }
 
 /// Runs a plan on this thread, in a time of its own.
@@ -89,20 +97,25 @@ pub(crate) fn run(plan: &Plan, lie: Option<Lie>) -> Outcome {
 }
 
 async fn simulate(plan: Plan, lie: Option<Lie>) -> Outcome {
-    let memory = MemoryStore::new();
+    let memory = if plan.outsiders {
+        MemoryStore::with_other_writers()
+    } else {
+        MemoryStore::new()
+    };
     let inner = match lie {
         Some(lie) => Liar::over(memory.clone(), lie),
         None => Arc::new(memory.clone()),
     };
-    let world = World::new(plan, inner);
-    if timeout(LIFETIME, live(&world, &memory)).await.is_err() {
+    let world = World::new(plan, memory, inner);
+    if timeout(LIFETIME, live(&world)).await.is_err() {
         let text = format!("not over after {LIFETIME:?}: something waits for ever");
         world.find(Finding::new("Hung", text));
     }
     world.outcome()
 }
 
-async fn live(world: &Rc<World>, memory: &MemoryStore) {
+async fn live(world: &Rc<World>) {
+    world.expect_tellings();
     for node in 0..world.plan.nodes {
         world.start(node).await;
     }
@@ -138,12 +151,12 @@ async fn live(world: &Rc<World>, memory: &MemoryStore) {
         disturbance.await.expect("a disturbance does not panic");
     }
     world.settle_down(unsettled).await;
-    let seen = world.what_was_seen(memory, followers).await;
-    world.judge(memory, &seen).await;
+    let seen = world.what_was_seen(followers).await;
+    world.judge(&seen).await;
 }
 
 impl World {
-    fn new(plan: Plan, inner: Arc<dyn EventStore>) -> Rc<Self> {
+    fn new(plan: Plan, memory: MemoryStore, inner: Arc<dyn EventStore>) -> Rc<Self> {
         let trace: Arc<Mutex<Vec<String>>> = Arc::default();
         let began = Instant::now();
         let told = Arc::clone(&trace);
@@ -158,6 +171,7 @@ impl World {
             scheduler: Scheduler::new(plan.seed, plan.stutter),
             nodes: RefCell::new((0..plan.nodes).map(|_| None).collect()),
             plan,
+            memory,
             store,
             clock: SimulatedClock::new(start),
             history: RefCell::default(),
@@ -167,6 +181,8 @@ impl World {
             started: Cell::new(0),
             events: Cell::new(0),
             goal: watch::Sender::new(None),
+            touched: RefCell::default(),
+            written: RefCell::default(),
         })
     }
 
@@ -184,7 +200,7 @@ impl World {
         self.nodes.borrow()[node].clone()
     }
 
-    async fn start(&self, number: usize) {
+    pub(crate) async fn start(&self, number: usize) {
         if !self.plan.shared {
             // Whoever has a store for itself waits until the last one's writes are over.
             self.store.until_quiet().await;
@@ -205,125 +221,26 @@ impl World {
         self.nodes.borrow_mut()[number] = Some(Rc::new(node));
     }
 
-    async fn disturb(self: Rc<Self>, disturbance: Disturbance) {
-        sleep_until(self.began + disturbance.at).await;
-        let Some(node) = self.node(disturbance.node) else {
-            return;
-        };
-        let number = disturbance.node;
-        let (down, lose) = match disturbance.what {
-            Blow::Jump { milliseconds } => {
-                self.note(&format!("clock of node {number} jumps {milliseconds} ms"));
-                node.clock.jump(milliseconds);
-                return;
-            }
-            Blow::Shutdown { down } => {
-                self.note(&format!("node {number} is asked to end"));
-                let began = Instant::now();
-                let ended = node.shutdown().await;
-                let took = began.elapsed();
-                self.note(&format!("node {number} ends: {ended:?}"));
-                if took > self.plan.settings.runtime.shutdown_timeout + SLACK {
-                    let text = format!("node {number} took {took:?} to end");
-                    self.find(Finding::new("Hung", text));
-                }
-                (down, false)
-            }
-            Blow::Kill { lose, down } => (down, lose),
-        };
-        let still_there = self.node(number).is_some_and(|now| Rc::ptr_eq(&now, &node));
-        if !still_there {
-            return;
-        }
-        self.note(&format!("node {number} is killed"));
-        self.nodes.borrow_mut()[number] = None;
-        self.store.sever(node.session, lose);
-        node.kill();
-        sleep(down).await;
-        if self.node(number).is_none() {
-            self.start(number).await;
-        }
-    }
-
     /// The troubles end, and everybody finds out what became of what they sent.
-    async fn settle_down(self: &Rc<Self>, unsettled: Vec<client::Keyed>) {
+    async fn settle_down(self: &Rc<Self>, unsettled: Vec<Keyed>) {
         self.store.calm();
         self.note("the troubles end");
         self.store.until_quiet().await;
         // The last answers that are late come, too, and give their places back.
-        sleep(LONGEST).await;
+        sleep(LONGEST + UNTIL_NUMBERED).await;
+        self.look_at_rest().await;
         for keyed in unsettled {
-            client::find_out(self, keyed).await;
+            sending::find_out(self, keyed).await;
         }
-        for tally in ["a", "b", "c", "d"] {
+        for tally in TALLIES {
             for node in 0..self.plan.nodes {
-                client::read_at_last(self, node, tally).await;
+                sending::read_at_last(self, node, tally).await;
             }
         }
         self.store.until_quiet().await;
         for panic in self.scheduler.panics() {
             self.find(Finding::new("Panicked", panic));
         }
-    }
-
-    /// What each follower and the projection saw, once they have had the time to see all.
-    async fn what_was_seen(
-        &self,
-        memory: &MemoryStore,
-        followers: Vec<JoinHandle<Subscriber>>,
-    ) -> Vec<Subscriber> {
-        let complete = followers::catch_up(self, memory).await;
-        if !complete {
-            let text = "the projection does not get to the end of the log though all is well";
-            self.find(Finding::new("NotRecovered", text));
-        }
-        let mut seen = Vec::new();
-        for follower in followers {
-            if let Ok(ended) = timeout(LONGEST, follower).await {
-                seen.push(ended.expect("a follower does not panic"));
-            } else {
-                let text = "a follower does not get to the end of the log though all is well";
-                self.find(Finding::new("NotRecovered", text));
-            }
-        }
-        if self.plan.shelf.is_some() {
-            seen.push(followers::shelved(memory, complete).await);
-        }
-        seen
-    }
-
-    /// Asks a node to build the projection anew; it may fail, or not be there.
-    async fn rebuild(self: Rc<Self>, at: Duration, node: usize) {
-        sleep_until(self.began + at).await;
-        let node = self.node(node);
-        if let Some(projections) = node.and_then(|node| node.projections.clone()) {
-            // A node that is killed meanwhile never answers.
-            let asked = timeout(LONGEST, projections.rebuild("shelf")).await;
-            self.note(&format!("a rebuild is asked for: {}", asked.is_ok()));
-        }
-    }
-
-    async fn judge(&self, memory: &MemoryStore, seen: &[Subscriber]) {
-        let history = self.history.borrow().clone();
-        let log = StoredLog::read(memory, |event| Some(TallyEvent::token(event).into())).await;
-        let log = log.expect("memory can be read");
-        let log = log.with_receipts(memory, &history).await;
-        let log = log.expect("memory can be read");
-        let evidence = Evidence {
-            history: &history,
-            log: &log,
-            subscribers: seen,
-            rows: None,
-        };
-        for violation in check(&evidence, fold) {
-            let debug = format!("{violation:?}");
-            let name = debug.split([' ', '{', '(']).next().unwrap_or_default();
-            self.find(Finding::new(name, violation.to_string()));
-        }
-        for finding in names_held_twice(&log) {
-            self.find(finding);
-        }
-        self.events.set(log.events().len());
     }
 
     fn outcome(&self) -> Outcome {
@@ -340,33 +257,16 @@ impl World {
 /// How much longer than its limit anything may take, in a time where nothing else takes any.
 pub(crate) const SLACK: Duration = Duration::from_millis(5);
 
+/// More than a journal waits before it looks for what other programs have inserted: 5 seconds where
+/// a look failed.
+const UNTIL_NUMBERED: Duration = Duration::from_secs(6);
+
 /// More than all retries of all clients together can take.
 const LIFETIME: Duration = Duration::from_hours(12);
 
 fn add(trace: &Mutex<Vec<String>>, began: Instant, line: &str) {
     let mut trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
     trace.push(format!("{:>7} {line}", began.elapsed().as_millis()));
-}
-
-/// No two tallies hold one name at the same position of the log.
-fn names_held_twice(log: &StoredLog) -> Vec<Finding> {
-    let mut held: Vec<(StreamId, Tally)> = Vec::new();
-    let mut found = Vec::new();
-    for event in log.events() {
-        let index = held.iter().position(|(stream, _)| *stream == event.stream);
-        let index = index.unwrap_or_else(|| {
-            held.push((event.stream.clone(), Tally::default()));
-            held.len() - 1
-        });
-        fold(&mut held[index].1, event);
-        let name = held[index].1.name.clone();
-        let holders = held.iter().filter(|(_, state)| state.name == name);
-        if name.is_some() && holders.count() > 1 {
-            let text = format!("{name:?} at position {}", event.position);
-            found.push(Finding::new("ClaimHeldTwice", text));
-        }
-    }
-    found
 }
 
 pub(crate) fn stream(tally: &str) -> StreamId {

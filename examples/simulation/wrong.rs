@@ -20,43 +20,15 @@ use dormouse::{
         StreamId, Version,
     },
     store::{
-        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StoredSnapshot,
-        Verdict, memory::MemoryStore, models::ReadModels,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NewEvent, NotReady,
+        Numbering, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest,
+        SnapshotRetention, StateRows, StoredSnapshot, Verdict, memory::MemoryStore,
+        models::ReadModels,
     },
 };
 use ulid::Ulid;
 
-/// What is wrong with a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Lie {
-    /// Every seventh batch is acknowledged and not stored.
-    AcknowledgesWithoutStoring,
-    /// Every seventh batch is stored, and its caller told that nothing was.
-    StoresAndDenies,
-    /// An append that is repeated is stored again.
-    StoresAgain,
-    /// A stale commit is stored on top of what it has not seen.
-    SkipsTheVersionCheck,
-    /// Receipts are not stored.
-    ForgetsReceipts,
-    /// Claims are not stored.
-    ForgetsClaims,
-    /// The commits of a batch are stored in another order than they are answered in.
-    Reorders,
-    /// Of a commit with several events only the first is stored.
-    Tears,
-    /// The verdicts of a batch's commits come in the reverse order.
-    MixesVerdicts,
-    /// Every seventh look at a version shows the one before.
-    ShowsOldVersions,
-    /// Every third recovery misses the last event.
-    RecoversTooLittle,
-    /// Every fifth page of the log has lost its last event.
-    HidesEvents,
-    /// Snapshots are told to be one version older than they are.
-    MisdatesSnapshots,
-}
+use crate::lies::Lie;
 
 /// A store that lies.
 pub(crate) struct Liar {
@@ -85,11 +57,44 @@ impl Liar {
         self.calls.fetch_add(1, Ordering::Relaxed) % calls == calls - 1
     }
 
+    async fn store_again(&self, event: &RecordedEvent) {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let again = Commit {
+            stream: event.stream.clone(),
+            expected: event.version,
+            events: vec![NewEvent {
+                id: EventId(Ulid::from_parts(8, number.into())),
+                event_type: event.event_type.clone().into(),
+                schema_version: event.schema_version,
+                data: event.data.clone(),
+            }],
+            occurred_at: event.occurred_at,
+            created_by: None,
+            correlation_id: event.correlation_id,
+            causation_id: None,
+            frees: Vec::new(),
+            takes: Vec::new(),
+            receipt: None,
+            row: None,
+        };
+        self.inner.save(again).await.expect("memory can be written");
+    }
+
     async fn spoil(&self, commit: &Commit) -> Commit {
         let mut commit = commit.clone();
         match self.lie {
             Lie::ForgetsReceipts if !commit.events.is_empty() => commit.receipt = None,
             Lie::ForgetsClaims => commit.takes.clear(),
+            Lie::ForgetsRows if self.every(3) => commit.row = None,
+            Lie::OverwritesRows => {
+                let (stream, row) = (&commit.stream, commit.row.as_mut());
+                if let Some(row) = row {
+                    let ids = std::slice::from_ref(&stream.aggregate_id);
+                    let loaded = self.inner.load(&stream.aggregate_type, &row.table, ids);
+                    let loaded = loaded.await.expect("memory can be read").pop();
+                    row.before = loaded.and_then(|loaded| loaded.row);
+                }
+            }
             Lie::Tears => commit.events.truncate(1),
             Lie::SkipsTheVersionCheck => {
                 let version = self.inner.current_version(&commit.stream).await;
@@ -142,6 +147,27 @@ impl EventStore for Liar {
             spoilt.push(self.spoil(commit).await);
         }
         self.inner.append(Arc::from(spoilt)).await
+    }
+
+    fn has_foreign_writers(&self) -> bool {
+        self.inner.has_foreign_writers()
+    }
+
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        if self.lie == Lie::NeverNumbers {
+            return Ok(Numbering::default());
+        }
+        let numbering = self.inner.number().await?;
+        if let (Lie::NumbersTwice, Some(last)) = (self.lie, numbering.last) {
+            let last = self.inner.read_log(Position::new(last.get() - 1), 1).await;
+            let last = last.expect("memory can be read").remove(0);
+            self.store_again(&last).await;
+        }
+        Ok(numbering)
+    }
+
+    fn state_rows(&self) -> Option<Arc<dyn StateRows>> {
+        self.inner.state_rows()
     }
 
     async fn events(

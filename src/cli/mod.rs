@@ -19,7 +19,7 @@ mod filter;
 mod import;
 mod keys;
 mod output;
-mod portable;
+pub mod portable;
 mod projections;
 
 use std::{io::ErrorKind, sync::Arc};

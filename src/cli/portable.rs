@@ -55,7 +55,7 @@ struct CloudEvent<'a> {
 
 /// What becomes of secrets on the way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Secrets {
+pub enum Secrets {
     /// They are left out, and the event says that something is missing.
     LeftOut,
     /// They are written as they are stored.
@@ -63,7 +63,10 @@ pub(super) enum Secrets {
 }
 
 /// An event as a line of our own form.
-pub(super) fn own(event: &RecordedEvent, secrets: Secrets) -> serde_json::Result<String> {
+///
+/// # Errors
+/// None that an event of a store can cause.
+pub fn own(event: &RecordedEvent, secrets: Secrets) -> serde_json::Result<String> {
     let (data, redacted) = data_of(event, secrets);
     let event = EventView {
         event_data: data,
@@ -73,7 +76,10 @@ pub(super) fn own(event: &RecordedEvent, secrets: Secrets) -> serde_json::Result
 }
 
 /// An event as a line that is a `CloudEvent`.
-pub(super) fn cloud_event(event: &RecordedEvent, secrets: Secrets) -> serde_json::Result<String> {
+///
+/// # Errors
+/// None that an event of a store can cause.
+pub fn cloud_event(event: &RecordedEvent, secrets: Secrets) -> serde_json::Result<String> {
     let (data, redacted) = data_of(event, secrets);
     let view = EventView::from(event);
     serde_json::to_string(&CloudEvent {
@@ -183,18 +189,22 @@ const fn first_schema() -> u32 {
 }
 
 /// An event that came in, fit to be appended.
-pub(super) struct Incoming {
-    pub(super) commit: Commit,
+#[derive(Debug)]
+pub struct Incoming {
+    /// A commit of the one event.
+    pub commit: Commit,
     /// Whether something was left out of it when it was exported.
-    pub(super) redacted: bool,
+    pub redacted: bool,
 }
 
 /// What is wrong with a line: the field at fault, where it is one, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
-pub(super) struct BadLine {
-    pub(super) field: String,
-    pub(super) problem: String,
+pub struct BadLine {
+    /// The field, or `the line`.
+    pub field: String,
+    /// Why it is not taken.
+    pub problem: String,
 }
 
 fn bad(field: &str, problem: &dyn ToString) -> BadLine {
@@ -205,7 +215,10 @@ fn bad(field: &str, problem: &dyn ToString) -> BadLine {
 }
 
 /// Reads a line of either form.
-pub(super) fn read(line: &str) -> Result<Incoming, BadLine> {
+///
+/// # Errors
+/// [`BadLine`] tells the field at fault.
+pub fn read(line: &str) -> Result<Incoming, BadLine> {
     let may_be_cloud_event = line.contains("\"specversion\"");
     if may_be_cloud_event && parse::<Kind>(line)?.specversion.is_some() {
         return read_cloud_event(&parse(line)?);

@@ -1,5 +1,6 @@
 //! A store in memory: for tests and for trying things out. Nothing outlives the process.
 
+mod elsewhere;
 mod rows;
 
 use std::{
@@ -11,9 +12,9 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{
-    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, Order,
-    ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, RowTrack, SnapshotRetention,
-    StateRows, StoredSnapshot, Verdict,
+    AggregateHead, AppendError, Commit, EventStore, Hints, LogPage, LogQuery, NotReady, Numbering,
+    Order, ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, RowTrack,
+    SnapshotRetention, StateRows, StoredSnapshot, Verdict,
     admission::{Admission, ClaimKey, Facts, Judge, ReceiptKey, receipt_of},
     models::{MemoryModels, ReadModels},
 };
@@ -22,6 +23,8 @@ use crate::domain::{
     Version,
 };
 
+use elsewhere::Elsewhere;
+pub use elsewhere::OtherTransaction;
 pub use rows::{MemoryRow, MemoryTable};
 
 /// The log and what lies beside it, in maps. Clones share it.
@@ -30,6 +33,8 @@ pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
     hints: Hints,
     models: MemoryModels,
+    /// Whether events may come without a position.
+    has_other_writers: bool,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +51,7 @@ struct Tables {
     /// The state tables by their names.
     rows: HashMap<String, MemoryTable>,
     tracks: HashMap<StreamId, RowTrack>,
+    elsewhere: Elsewhere,
 }
 
 impl MemoryStore {
@@ -184,19 +190,22 @@ fn drop_surplus(kept: &mut Vec<StoredSnapshot>, fits: &Fingerprint, keep: Snapsh
 impl EventStore for MemoryStore {
     async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError> {
         let commits: Vec<&Commit> = batch.iter().collect();
+        self.number_if(|stream| batch.iter().any(|commit| commit.stream == *stream));
         let mut tables = self.tables();
         let mut judge = Judge::new(tables.facts(&commits));
         let verdicts: Vec<Verdict> = batch
             .iter()
-            .map(
-                |commit| match judge.admit(commit, |it| tables.refusal(it)) {
+            .map(|commit| {
+                match judge.admit(commit, |it| {
+                    tables.contest(it).or_else(|| tables.refusal(it))
+                }) {
                     Admission::Store => Verdict::Committed {
                         first_position: tables.store(commit),
                     },
                     Admission::Stored { first_position } => Verdict::Committed { first_position },
                     Admission::Lost(loss) => Verdict::Lost(loss),
-                },
-            )
+                }
+            })
             .collect();
         drop(tables);
         self.hints.tell_of(&batch, &verdicts);
@@ -207,16 +216,26 @@ impl EventStore for MemoryStore {
         Some(self.hints.watch())
     }
 
+    fn has_foreign_writers(&self) -> bool {
+        self.has_other_writers
+    }
+
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        Ok(self.number_if(|_| true))
+    }
+
     async fn events(
         &self,
         stream: &StreamId,
         from: Version,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
+        self.number_on_sight(stream);
         Ok(self.tables().events(stream, from, limit))
     }
 
     async fn current_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
+        self.number_on_sight(stream);
         Ok(self.tables().version(stream))
     }
 
@@ -225,6 +244,7 @@ impl EventStore for MemoryStore {
         requests: Vec<RecoveryRequest>,
         page: u32,
     ) -> Result<Vec<Recovered>, ReadError> {
+        self.number_if(|stream| requests.iter().any(|request| request.stream == *stream));
         let tables = self.tables();
         let recovered = requests.into_iter().map(|request| {
             let snapshot = request.fingerprint.and_then(|fingerprint| {

@@ -3,7 +3,7 @@
 //! What must hold afterwards is always the same, and `support::checker` says it. Sizes grow with
 //! `DORMOUSE_TEST_SCALE`, which is 1 where it is not set.
 
-mod behind_nginx;
+mod behind_balancers;
 mod bounds;
 mod conflicts;
 mod crashes;

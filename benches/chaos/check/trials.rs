@@ -13,8 +13,8 @@ use dormouse::{
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
-use super::{TYPE, judge, shown};
-use crate::history::{Follow, Hear, Heard, Line, Nanos, Read, Saw, Send, Token};
+use super::{ROLE, judge, shown};
+use crate::history::{Entry, Follow, Hear, Heard, Line, Listing, Nanos, Read, Saw, Send, Token};
 
 const RUN: u64 = 7;
 const ID: &str = "trial";
@@ -24,7 +24,7 @@ const FOLLOWER: &str = "follower";
 type Spoil = fn(&mut Vec<Line>);
 
 /// What is done to a history that is right, and a part of what must be found then.
-const SPOILS: [(&str, Spoil, &str); 13] = [
+const SPOILS: [(&str, Spoil, &str); 16] = [
     (
         "a receipt was not found again",
         refuse_again,
@@ -86,6 +86,21 @@ const SPOILS: [(&str, Spoil, &str); 13] = [
         |lines| see(lines, |seen| seen[2].event = event_id(77).to_string()),
         "what the log does not hold there",
     ),
+    (
+        "a row is not written",
+        |lines| expect_rows(lines),
+        "the row is at version",
+    ),
+    (
+        "a user is listed that is not there",
+        |lines| list(lines, &[(3, 1)]),
+        "lists 1 users",
+    ),
+    (
+        "a directory goes back",
+        |lines| list(lines, &[(3, 0), (2, 0)]),
+        "is at position 2 after it was at 3",
+    ),
 ];
 
 /// Tries the judge, and tells the first thing that it got wrong.
@@ -115,6 +130,7 @@ async fn verdict_on(spoil: impl Fn(&mut Vec<Line>), doubled: bool) -> super::Ver
         run: RUN,
         seed: 0,
         what: String::new(),
+        rows: false,
     }];
     for token in 1..=COMMANDS {
         store_one(&store, token, token).await;
@@ -166,7 +182,7 @@ async fn store_one(store: &MemoryStore, token: Token, version: u64) {
     };
     let commit = Commit {
         stream: StreamId {
-            aggregate_type: AggregateType::parse(TYPE).expect("a type"),
+            aggregate_type: AggregateType::parse(ROLE).expect("a type"),
             aggregate_id: AggregateId::parse(ID).expect("an id"),
         },
         expected: Version::new(version - 1),
@@ -308,6 +324,29 @@ fn see(lines: &mut Vec<Line>, change: impl Fn(&mut Vec<Saw>)) {
     });
     change(&mut seen);
     lines.extend(seen.into_iter().map(Line::Saw));
+}
+
+fn expect_rows(lines: &mut [Line]) {
+    if let Some(Line::Run { rows, .. }) = lines.first_mut() {
+        *rows = true;
+    }
+}
+
+/// Readings one after another: a position, and how many users are shown.
+fn list(lines: &mut Vec<Line>, readings: &[(u64, u64)]) {
+    for (sent, (position, users)) in (3000..).step_by(10).zip(readings) {
+        let user = |number| Entry {
+            id: format!("user-{number}"),
+            version: 1,
+            shows: None,
+        };
+        lines.push(Line::Listing(Listing {
+            sent,
+            at: sent + 5,
+            position: *position,
+            users: (0..*users).map(user).collect(),
+        }));
+    }
 }
 
 fn hear_unsent(lines: &mut Vec<Line>) {

@@ -93,9 +93,14 @@ fn with_track(seen: Seen<'_>, track: &RowTrack) -> Finding {
             // Who deletes an aggregate has the last word over who changes a column of it.
             let deleted_since = seen.fold.is_none() && seen.log > track.log_version;
             if changed.is_empty() || deleted_since {
+                return Finding::Behind;
+            }
+            let theirs = Changes::Columns(changed);
+            // Who wrote the row has told the log as well, or somebody else has written the same.
+            if merged(seen.row, seen.fold, &theirs).as_ref() == seen.fold {
                 Finding::Behind
             } else {
-                Finding::Changed(Changes::Columns(changed))
+                Finding::Changed(theirs)
             }
         }
     }
@@ -240,6 +245,16 @@ mod tests {
         };
         let merged = merged(Some(&theirs), Some(&ours), &changes);
         assert_eq!(merged, Some(row("b", "f")));
+    }
+
+    #[test]
+    fn a_change_that_the_log_knows_already_is_not_told_again() {
+        let (agreed, theirs, ours) = (row("a", "e"), row("b", "e"), row("b", "f"));
+        let track = track(1, Some(&agreed), Some(&agreed));
+
+        let finding = found(Some(&theirs), Some(&track), (Some(&ours), 3));
+
+        assert_eq!(finding, Finding::Behind);
     }
 
     #[test]

@@ -11,9 +11,9 @@ use crate::{
         StreamId, Version,
     },
     store::{
-        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, ReadError,
-        Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention, StateRows,
-        StoredSnapshot, Verdict, models::ReadModels,
+        AggregateHead, AppendError, Commit, EventStore, LogPage, LogQuery, NotReady, Numbering,
+        ReadError, Receipt, RecordedEvent, Recovered, RecoveryRequest, SnapshotRetention,
+        StateRows, StoredSnapshot, Verdict, models::ReadModels,
     },
 };
 
@@ -34,6 +34,17 @@ impl EventStore for SimulatedStore {
         self.call(CallKind::Append, what, move |store| {
             let batch = Arc::clone(&batch);
             effect(|| async move { store.append(batch).await })
+        })
+        .await
+    }
+
+    fn has_foreign_writers(&self) -> bool {
+        self.inner.has_foreign_writers()
+    }
+
+    async fn number(&self) -> Result<Numbering, AppendError> {
+        self.call(CallKind::Other, "number".to_owned(), |store| {
+            effect(move || async move { store.number().await })
         })
         .await
     }

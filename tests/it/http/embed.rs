@@ -8,15 +8,18 @@ use actix_web::{
     test::{TestRequest, call_service, init_service},
     web::{self, Data},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use dormouse::{
+    domain::{Aggregate, CommandContext, Decision, Event, EventType, Handle, Rejection},
     http::{self, BodyLimit},
     iam::{self, PasswordHasher, PasswordSettings},
     runtime::Runtime,
+    settings::Settings,
     store::memory::MemoryStore,
 };
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{role, user};
 
@@ -104,5 +107,82 @@ fn an_app_without_a_runtime_is_told_in_the_log_and_not_to_the_client() {
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["code"], "internal");
         assert!(!body.to_string().contains("Runtime"));
+    });
+}
+
+/// An aggregate that makes as many events as it is asked for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Heap {
+    grains: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum HeapEvent {
+    #[serde(rename = "HeapGrewEvent")]
+    Grew {},
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Pour {
+    grains: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Never {}
+
+impl Rejection for Never {
+    fn reason(&self) -> Cow<'static, str> {
+        match *self {}
+    }
+}
+
+impl Event for HeapEvent {
+    const TYPES: &'static [EventType] = &[EventType::new("HeapGrewEvent", 1)];
+}
+
+impl Aggregate for Heap {
+    const TYPE: &'static str = "Heap";
+    type Event = HeapEvent;
+    type Error = Never;
+
+    fn apply(&mut self, _: &HeapEvent) {
+        self.grains += 1;
+    }
+}
+
+impl Handle<Pour> for Heap {
+    type Reply = ();
+
+    fn handle(&self, pour: &Pour, _: &CommandContext<'_>) -> Result<Decision<Self>, Never> {
+        Ok(Decision::persist(vec![HeapEvent::Grew {}; pour.grains]))
+    }
+}
+
+#[test]
+fn a_command_of_more_events_than_it_may_make_stores_none_of_them() {
+    System::new().block_on(async {
+        let mut settings = Settings::default();
+        settings.runtime.max_command_events = 3;
+        let builder = Runtime::builder(Arc::new(MemoryStore::new())).settings(settings);
+        let builder = builder.aggregate::<Heap>(|heap| heap.command::<Pour>("pour"));
+        let runtime = builder.start().await.unwrap();
+        let pour = |grains: usize| {
+            let request = TestRequest::post().uri("/v1/aggregates/Heap/h/commands/pour");
+            request.set_json(json!({ "grains": grains }))
+        };
+
+        let over = ask(&runtime, pour(4)).await;
+        let most = ask(&runtime, pour(3)).await;
+        let state = ask(&runtime, TestRequest::get().uri("/v1/aggregates/Heap/h")).await;
+
+        assert_eq!(over.0, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(over.1.contains("4 events; it may make 3"), "{}", over.1);
+        assert_eq!(most.0, StatusCode::CREATED);
+        let state: Value = serde_json::from_str(&state.1).unwrap();
+        assert_eq!(
+            (&state["version"], &state["state"]["grains"]),
+            (&json!(3), &json!(3))
+        );
+        assert_eq!(runtime.shutdown().await.unanswered, 0);
     });
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Reply, Wire, until, user};
-use crate::support::database::Database;
+use crate::support::{database::Database, exposition::Figures};
 
 const KEY: [(&str, &str); 2] = [("Idempotency-Key", "k"), ("X-Timeout-Ms", "1000")];
 
@@ -198,4 +198,33 @@ async fn passwords_over_the_bound_of_hashing_are_refused() {
         answer.problem_about(503, "overloaded", "passwords");
     }
     assert_eq!(wire.head().await, i64::try_from(taken.len()).unwrap());
+}
+
+#[tokio::test]
+async fn a_request_that_is_worked_on_for_too_long_is_told_so_and_a_command_may_be_stored() {
+    let wire = Wire::postgres(&[("DORMOUSE__HTTP__HANDLER_TIMEOUT", "3s")]).await;
+    wire.create_user("u1").await;
+    let stall = Stall::on(&wire, "log_head, domain_events in access exclusive mode").await;
+    let body = json!({"nick_name": "late"});
+    let begun = std::time::Instant::now();
+
+    let command = wire.command("User/u1", "update", &body);
+    let (command, read) = tokio::join!(command, wire.get("/v1/events"));
+    let took = begun.elapsed().as_secs();
+    stall.release().await;
+
+    command.problem_about(504, "command-timeout", "3 seconds");
+    assert_eq!(
+        (handled(&command), handled(&read)),
+        (&json!(true), &json!(false))
+    );
+    // Before the command's own time, and that of a statement.
+    assert!((3..9).contains(&took), "{took} s");
+    until("the command is stored all the same", async || {
+        wire.state("User/u1").await["nick_name"] == "late"
+    })
+    .await;
+    let page = wire.get("/metrics").await.text;
+    let counted = Figures::read(&page).get("dormouse_http_timeouts_total{what=\"handler\"}");
+    assert!((counted - 2.0).abs() < 0.5, "{counted}");
 }

@@ -2,13 +2,13 @@
 
 pub(crate) mod admin;
 pub(crate) mod application;
+pub(crate) mod balancer;
 pub(crate) mod checker;
 pub(crate) mod command;
 pub(crate) mod counter;
 pub(crate) mod database;
 pub(crate) mod exposition;
 pub(crate) mod guardian;
-pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod server;

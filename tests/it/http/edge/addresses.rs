@@ -2,7 +2,11 @@
 
 use reqwest::Method;
 
-use crate::http::{Reply, Wire, send};
+use crate::http::{
+    Reply, Wire,
+    auth::{GUARDED, make_key, token_for},
+    send,
+};
 
 const SLOWLY: [(&str, &str); 2] = [
     ("DORMOUSE__RATE__PER_ADDRESS", "1"),
@@ -68,6 +72,60 @@ async fn without_a_trusted_proxy_what_a_client_says_of_itself_changes_nothing() 
         .problem(429, "rate-limited");
 
     from(&wire, "198.51.100.8")
+        .await
+        .problem(429, "rate-limited");
+}
+
+#[tokio::test]
+async fn the_other_header_counts_where_it_is_named_and_then_it_alone() {
+    let forwarded = ("DORMOUSE__HTTP__FORWARDED_HEADER", "forwarded");
+    let wire = Wire::sqlite(&[SLOWLY[0], SLOWLY[1], TRUSTED, forwarded]).await;
+    let ask = async |forwarded: &str, other: &str| {
+        let request = wire.request(Method::GET, "/livez");
+        let request = request.header("forwarded", format!("for={forwarded}"));
+        send(request.header("x-forwarded-for", other)).await
+    };
+
+    // Whoever says another address in the header that does not count stays who it is.
+    let mut refused = ask("198.51.100.7", "203.0.113.0").await;
+    for number in 1..200 {
+        if refused.status != 200 {
+            break;
+        }
+        refused = ask("198.51.100.7", &format!("203.0.113.{number}")).await;
+    }
+
+    refused.problem(429, "rate-limited");
+    ask("198.51.100.8", "203.0.113.1").await.is(200);
+}
+
+#[tokio::test]
+async fn a_key_or_subject_that_asks_too_often_hears_429_and_no_other_does() {
+    let mut settings = GUARDED.to_vec();
+    settings.extend([("DORMOUSE__RATE__PER_KEY", "1"), SLOWLY[1]]);
+    let wire = Wire::sqlite(&settings).await;
+    let often = make_key(&wire.store_url, "often", "*", "1d");
+    let rarely = make_key(&wire.store_url, "rarely", "*", "1d");
+    let exhaust = async |token: &str| {
+        for _ in 0..200 {
+            let answer = wire.get_as(token, "/v1/types").await;
+            if answer.status != 200 {
+                return answer;
+            }
+        }
+        panic!("it was never too often");
+    };
+
+    let refused = exhaust(&often).await;
+    exhaust(&token_for("ada", &[], 600)).await;
+
+    refused.problem_about(429, "rate-limited", "key");
+    wire.get_as(&rarely, "/v1/types").await.is(200);
+    let grace = token_for("grace", &[], 600);
+    wire.get_as(&grace, "/v1/types").await.is(200);
+    // A subject is one caller, whatever its tokens are.
+    let another = token_for("ada", &["audit"], 900);
+    wire.get_as(&another, "/v1/types")
         .await
         .problem(429, "rate-limited");
 }

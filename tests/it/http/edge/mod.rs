@@ -1,8 +1,10 @@
 //! The edge of the server: who asks, what one client may take, and what every answer says.
 
 mod addresses;
+mod connections;
 mod crowd;
 mod deploy;
+mod documents;
 mod faces;
 #[cfg(feature = "otlp")]
 mod otlp;

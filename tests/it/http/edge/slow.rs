@@ -12,9 +12,9 @@ use crate::http::{Wire, raw, until, user};
 
 const SOON: Duration = Duration::from_secs(20);
 const CREATE: &str = "/v1/aggregates/User/u1/commands/create";
-const GET: &[u8] = b"GET /livez HTTP/1.1\r\nHost: t\r\n\r\n";
+pub(super) const GET: &[u8] = b"GET /livez HTTP/1.1\r\nHost: t\r\n\r\n";
 
-async fn connect(wire: &Wire) -> TcpStream {
+pub(super) async fn connect(wire: &Wire) -> TcpStream {
     TcpStream::connect(wire.server.address()).await.unwrap()
 }
 
@@ -27,7 +27,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 /// Reads one answer without a body's end being a connection's.
-async fn answer(stream: &mut TcpStream) -> String {
+pub(super) async fn answer(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"}") {
         let mut part = [0; 1024];

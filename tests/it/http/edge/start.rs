@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Backend, application,
-    nginx::free_address,
+    balancer::free_address,
     proxy::Proxy,
     server::{Server, binary},
 };

@@ -1,14 +1,17 @@
-//! Three servers behind the real nginx in the configuration that is shipped.
+//! Three servers behind the real nginx and the real `HAProxy`, in the configurations that are shipped.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use reqwest::Client;
 use serde_json::json;
 
 use super::{load::Load, scale};
-use crate::support::{Backend, exposition::Figures, nginx::Nginx, server::Server};
+use crate::support::{Backend, balancer::Balancer, exposition::Figures, server::Server};
 
-/// How long nginx may take to find out that a node is back.
+/// How long a balancer may take to find out that a node is back.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a server counted: its commands, and commits that lost to another writer's.
@@ -46,8 +49,23 @@ async fn nodes(settings: &[(&str, &str)]) -> [Server; 3] {
     ]
 }
 
+fn addresses(servers: &[Server; 3]) -> [SocketAddr; 3] {
+    [
+        servers[0].address(),
+        servers[1].address(),
+        servers[2].address(),
+    ]
+}
+
 #[tokio::test]
 async fn a_node_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledged() {
+    for balancer in Balancer::BOTH {
+        kill_one_and_start_it_again(balancer).await;
+    }
+}
+
+async fn kill_one_and_start_it_again(balancer: Balancer) {
+    let name = balancer;
     let backend = Backend::postgres().await;
     let url = backend.store_url();
     let settings = [
@@ -55,13 +73,8 @@ async fn a_node_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledge
         ("DORMOUSE__STORE__POOL", "3"),
     ];
     let mut servers = nodes(&settings).await;
-    let nginx = Nginx::before([
-        servers[0].address(),
-        servers[1].address(),
-        servers[2].address(),
-    ]);
-    let nginx = nginx.await;
-    let mut load = Load::start(vec![nginx.url()]);
+    let balancer = balancer.before(addresses(&servers)).await;
+    let mut load = Load::start(vec![balancer.url()]);
 
     load.progress(200 * scale()).await;
     let before = totals(&servers).await;
@@ -69,7 +82,7 @@ async fn a_node_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledge
     servers[1].kill9();
     load.progress(200 * scale()).await;
     servers[1] = Server::start_at(killed, &settings).await;
-    // nginx tries it again after `fail_timeout`.
+    // nginx tries it again after `fail_timeout`, HAProxy after its next check.
     let begun = Instant::now();
     while counted(&servers[1]).await.commands < 50.0 {
         assert!(
@@ -86,7 +99,7 @@ async fn a_node_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledge
     }
     last.check(&url).await;
     println!(
-        "{} commands before the kill, {:.2} % of them met a conflict; {:.2} % of the {} that the \
+        "{name:?}: {} commands before the kill, {:.2} % of them met a conflict; {:.2} % of the {} that the \
          nodes which are left had counted at the end",
         before.commands,
         share(before),
@@ -114,6 +127,12 @@ fn share(counted: Counted) -> f64 {
 
 #[tokio::test]
 async fn an_aggregate_is_at_home_at_one_node_and_what_has_no_home_is_spread() {
+    for balancer in Balancer::BOTH {
+        ask_for_aggregates_and_for_new_ones(balancer).await;
+    }
+}
+
+async fn ask_for_aggregates_and_for_new_ones(balancer: Balancer) {
     let backend = Backend::postgres().await;
     let url = backend.store_url();
     let settings = [
@@ -121,16 +140,11 @@ async fn an_aggregate_is_at_home_at_one_node_and_what_has_no_home_is_spread() {
         ("DORMOUSE__STORE__POOL", "2"),
     ];
     let servers = nodes(&settings).await;
-    let nginx = Nginx::before([
-        servers[0].address(),
-        servers[1].address(),
-        servers[2].address(),
-    ]);
-    let nginx = nginx.await;
+    let balancer = balancer.before(addresses(&servers)).await;
     let client = Client::builder().no_proxy().build().unwrap();
     let send = async |path: &str, body: serde_json::Value| {
         let sent = client
-            .post(format!("{}{path}", nginx.url()))
+            .post(format!("{}{path}", balancer.url()))
             .json(&body)
             .send()
             .await;
@@ -143,7 +157,7 @@ async fn an_aggregate_is_at_home_at_one_node_and_what_has_no_home_is_spread() {
         send(&format!("{path}/commands/create"), created).await;
         for name in ["b", "c", "d"] {
             send(&format!("{path}/commands/update"), json!({"name": name})).await;
-            let read = client.get(format!("{}{path}", nginx.url())).send().await;
+            let read = client.get(format!("{}{path}", balancer.url())).send().await;
             assert_eq!(read.unwrap().status(), 200);
         }
     }
@@ -174,7 +188,7 @@ async fn an_aggregate_is_at_home_at_one_node_and_what_has_no_home_is_spread() {
         "/docs/index.css",
     ] {
         let hidden = client
-            .get(format!("{}{path}", nginx.url()))
+            .get(format!("{}{path}", balancer.url()))
             .send()
             .await
             .unwrap();
@@ -195,7 +209,13 @@ async fn activations(server: &Server) -> f64 {
 }
 
 #[tokio::test]
-async fn a_stream_comes_through_nginx_as_it_happens() {
+async fn a_stream_comes_through_as_it_happens() {
+    for balancer in Balancer::BOTH {
+        follow(balancer).await;
+    }
+}
+
+async fn follow(balancer: Balancer) {
     let backend = Backend::postgres().await;
     let url = backend.store_url();
     let settings = [
@@ -203,25 +223,20 @@ async fn a_stream_comes_through_nginx_as_it_happens() {
         ("DORMOUSE__STORE__POOL", "2"),
     ];
     let servers = nodes(&settings).await;
-    let nginx = Nginx::before([
-        servers[0].address(),
-        servers[1].address(),
-        servers[2].address(),
-    ]);
-    let nginx = nginx.await;
+    let balancer = balancer.before(addresses(&servers)).await;
     let client = Client::builder().no_proxy().build().unwrap();
     let stream = client
-        .get(format!("{}/v1/events/stream", nginx.url()))
+        .get(format!("{}/v1/events/stream", balancer.url()))
         .send();
     let mut stream = stream.await.unwrap();
     assert_eq!(stream.status(), 200);
 
     let created = json!({"code": "c", "name": "a role"});
-    let path = format!("{}/v1/aggregates/Role/r1/commands/create", nginx.url());
+    let path = format!("{}/v1/aggregates/Role/r1/commands/create", balancer.url());
     client.post(path).json(&created).send().await.unwrap();
 
     let first = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await;
-    let first = first.expect("nginx keeps nothing back").unwrap().unwrap();
+    let first = first.expect("nothing is kept back").unwrap().unwrap();
     let text = String::from_utf8_lossy(&first);
     assert!(text.contains("event: RoleCreatedEvent"), "{text}");
 }
