@@ -22,7 +22,7 @@ use dormouse::{
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
-use crate::support::Backend;
+use crate::support::{Backend, application};
 
 /// A store, and what it is kept in.
 struct Place {
@@ -51,7 +51,10 @@ impl Place {
 /// Several handles may be open on one database, as in several processes.
 async fn open(backend: &Backend) -> Arc<dyn EventStore> {
     let settings = StoreSettings {
-        url: backend.store_url().parse().unwrap(),
+        url: application::url(&backend.store_url())
+            .await
+            .parse()
+            .unwrap(),
         writers: Some(dormouse::settings::Writers::Shared),
         pool: 3,
         ..StoreSettings::default()

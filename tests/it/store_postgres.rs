@@ -2,6 +2,7 @@
 
 mod faults;
 mod foreign;
+mod functions;
 mod history;
 mod plans;
 mod races;
@@ -27,7 +28,7 @@ use serde_json::value::RawValue;
 use sqlx::{Connection as _, PgConnection};
 use ulid::Ulid;
 
-use crate::support::postgres::shared;
+use crate::support::{application, postgres::shared};
 
 /// A database of its own in the shared cluster.
 struct Database {
@@ -50,12 +51,16 @@ impl Database {
     }
 }
 
+/// What every store promises, PostgreSQL's promises to a role that may add to the log and change nothing in it.
 impl Fixture for Database {
     async fn open(&self) -> Arc<dyn EventStore> {
-        Arc::new(self.store().await)
+        let url = application::url(&self.url).await;
+        Arc::new(PostgresStore::connect(&url, options()).await.unwrap())
     }
 
     async fn other_program(&self) -> Option<Arc<dyn OtherProgram>> {
+        // The tables that it makes are to be granted to the role, which must be there.
+        application::url(&self.url).await;
         Some(rows::Neighbour::at(&self.url).await)
     }
 }

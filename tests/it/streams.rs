@@ -18,7 +18,7 @@ use ulid::Ulid;
 /// Opens the database of a server that runs, to write to it from beside.
 async fn open(url: &str) -> Arc<dyn EventStore> {
     let settings = StoreSettings {
-        url: url.parse().unwrap(),
+        url: crate::support::application::url(url).await.parse().unwrap(),
         writers: Some(Writers::Shared),
         pool: 4,
         ..StoreSettings::default()

@@ -32,8 +32,6 @@ pub(super) struct Openings {
     /// For an append. The row is locked here as it is in the append itself; after that, only
     /// programs that are not dormouse can be waited for.
     append: String,
-    /// For the numbering, which must not be planned for tables as small as they may be now.
-    number: String,
     /// Gives statements of a hook the patience that all others have.
     patient: String,
 }
@@ -45,14 +43,7 @@ impl Openings {
         let lock = "select position from log_head order by position desc limit 1 for update";
         let contested = contested.as_millis().max(1);
         let append = format!("begin; {patient}; {lock}; set local lock_timeout = '{contested}ms'");
-        let planned = ["enable_hashjoin", "enable_mergejoin", "enable_sort"];
-        let planned = planned.map(|kind| format!("; set local {kind} = off"));
-        let number = format!("{append}{}", planned.concat());
-        Self {
-            append,
-            number,
-            patient,
-        }
+        Self { append, patient }
     }
 }
 
@@ -402,7 +393,7 @@ async fn number_locked(
     after: &After,
     limit: u32,
 ) -> Result<Page, Undone> {
-    open(connection, &openings.number).await?;
+    open(connection, &openings.append).await?;
     let page = match foreign::page(&mut *connection, after, limit, hook.is_some()).await {
         Ok(page) => page,
         Err(error) => return undo(connection, error.into()).await,

@@ -2,8 +2,10 @@
 
 mod admin;
 mod fit;
+mod plans;
 mod races;
 mod refusals;
+mod rights;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +21,12 @@ use dormouse::{
     },
 };
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Row as _};
+
+/// Whoever keeps a type's rows up to date must be let do so; here, the role of servers where there is one.
+const GRANTS: &str = "do $$ begin \
+    if exists (select from pg_roles where rolname = 'dormouse_app') then \
+        grant select, insert, update, delete on things, thing_tags to dormouse_app; \
+    end if; end $$";
 
 /// Another program, with its own connections.
 pub(super) struct Neighbour(pub(super) PgPool);
@@ -63,6 +71,7 @@ impl Neighbour {
 impl OtherProgram for Neighbour {
     async fn make_tables(&self) {
         self.run(TABLES).await;
+        self.run(GRANTS).await;
     }
 
     async fn insert(&self, id: &str, name: &str) {
@@ -144,7 +153,7 @@ fn table(name: &'static str, columns: &[&'static str]) -> Arc<StateTable> {
 }
 
 /// The contract's table, in part.
-fn things() -> Arc<StateTable> {
+pub(super) fn things() -> Arc<StateTable> {
     let mut things = StateTable::clone(&table("things", &["name", "status", "size"]));
     things.links = vec![LinkTable {
         name: "thing_tags",
@@ -165,7 +174,7 @@ fn row(values: &[(&'static str, RowValue)]) -> Row {
     }
 }
 
-fn thing(name: &str, status: &str) -> Row {
+pub(super) fn thing(name: &str, status: &str) -> Row {
     let mut row = row(&[
         ("name", text(name)),
         ("status", text(status)),
@@ -176,7 +185,7 @@ fn thing(name: &str, status: &str) -> Row {
 }
 
 /// The same commit, which changes a row as well.
-fn writing(
+pub(super) fn writing(
     mut commit: Commit,
     table: &Arc<StateTable>,
     before: Option<&Row>,
@@ -201,7 +210,7 @@ fn writing(
     commit
 }
 
-async fn load(store: &PostgresStore, table: &Arc<StateTable>, id: &str) -> LoadedRow {
+pub(super) async fn load(store: &PostgresStore, table: &Arc<StateTable>, id: &str) -> LoadedRow {
     let one = super::stream(id);
     let rows = store.state_rows().unwrap();
     let ids = [one.aggregate_id];

@@ -47,6 +47,74 @@ fn values_of<'a>(label: &str, text: &'a str) -> BTreeSet<&'a str> {
     found
 }
 
+/// The places outside `src` that sources in it are compiled with, by their first part; tests' own are none.
+fn places_beside_src() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src")];
+    let mut places = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let Ok(text) = fs::read_to_string(&path) else {
+                continue;
+            };
+            for (macro_name, from) in [
+                ("include_str!(\"", folder.as_path()),
+                ("include_bytes!(\"", folder.as_path()),
+                ("migrate!(\"", root),
+            ] {
+                for named in text.split(macro_name).skip(1) {
+                    let named = from.join(named.split('"').next().unwrap());
+                    let named = named.canonicalize().unwrap();
+                    let inside = named.strip_prefix(root).unwrap().components().next();
+                    places.insert(inside.unwrap().as_os_str().to_str().unwrap().to_owned());
+                }
+            }
+        }
+    }
+    places
+}
+
+#[test]
+fn all_that_the_program_is_compiled_of_is_copied_into_the_image() {
+    let file = shipped("docker/Dockerfile");
+    let copied: BTreeSet<&str> = file
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|copy| !copy.starts_with("--"))
+        .flat_map(str::split_whitespace)
+        .collect();
+    let left_out = shipped("docker/Dockerfile.dockerignore");
+
+    let mut needed = places_beside_src();
+    // Cargo reads the manifest whole, and looks for the targets that it names.
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    let manifest: toml::Table = manifest.unwrap().parse().unwrap();
+    for kind in ["bench", "test", "example"] {
+        for target in manifest[kind].as_array().unwrap() {
+            let (folder, _) = target["path"].as_str().unwrap().split_once('/').unwrap();
+            needed.insert(folder.to_owned());
+        }
+    }
+
+    assert!(needed.len() > 5, "{needed:?}");
+    needed.extend(["Cargo.toml", "Cargo.lock", "src"].map(str::to_owned));
+    for place in &needed {
+        assert!(
+            copied.contains(place.as_str()),
+            "{place} is not copied: {copied:?}"
+        );
+        assert!(
+            left_out.lines().all(|line| line != place),
+            "{place} is left out"
+        );
+    }
+}
+
 #[tokio::test]
 async fn every_metric_in_the_dashboard_and_the_alerts_is_told_by_the_server() {
     let wire = Wire::sqlite(&[]).await;
