@@ -85,9 +85,14 @@ pub(super) fn querying(serving: &PgConnectOptions) -> PgConnectOptions {
 /// The options of the connection that appends, which waits for a lock no longer than this.
 pub(super) fn waiting(serving: &PgConnectOptions, wait: Duration) -> PgConnectOptions {
     let wait = wait.as_millis().max(1);
-    serving
-        .clone()
-        .options([("lock_timeout", wait.to_string())])
+    serving.clone().options([
+        ("lock_timeout", wait.to_string()),
+        // Rows that are locked are found again by their keys. Whoever guesses that a batch has
+        // thousands of them (the planner, as long as the head of the log has no statistics) would
+        // read a table of another program's whole for each batch.
+        ("enable_hashjoin", "off".to_owned()),
+        ("enable_mergejoin", "off".to_owned()),
+    ])
 }
 
 pub(super) fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
