@@ -219,13 +219,13 @@ async fn a_server_does_not_start_before_it_may_what_it_must_and_says_what_to_gra
 
     served.owner.run(grant).await;
 
-    let server = Server::start(&[
+    let started = Server::start(&[
         ("DORMOUSE__STORE__URL", served.url.as_str()),
         ("DORMOUSE__AGGREGATES__User__MODE", "dual-write"),
         ("DORMOUSE__HTTP__WORKERS", "2"),
     ])
     .await;
-    let user = format!("{}/v1/aggregates/User/1", server.url());
+    let user = format!("{}/v1/aggregates/User/1", started.url());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = client
         .post(format!("{user}/commands/update"))
