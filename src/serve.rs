@@ -176,6 +176,7 @@ struct Served {
     models: Data<ReadModels>,
     streams: Data<EventStreams>,
     collectors: Data<Collectors>,
+    drift: Data<adoption::Seen>,
     edge: Data<Edge>,
     body_limit: Data<BodyLimit>,
     limits: Data<RequestLimits>,
@@ -196,6 +197,7 @@ impl Served {
             .app_data(self.models.clone())
             .app_data(self.streams.clone())
             .app_data(self.collectors.clone())
+            .app_data(self.drift.clone())
             .app_data(self.body_limit.clone())
             .app_data(self.limits.clone())
             .app_data(self.trace_limit.clone())
@@ -222,6 +224,7 @@ fn bind(
         models: Data::new(models),
         streams: Data::new(streams.clone()),
         collectors: Data::new(Collectors(vec![Arc::clone(&meters) as _, drift.seen()])),
+        drift: Data::from(drift.seen()),
         edge: Data::new(Edge::new(
             &settings.http,
             &settings.rate,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dormouse::{
     domain::{AggregateId, AggregateType, RowValue, StateRow as _, StreamId, Version},
     iam::Role,
-    store::EventStore,
+    store::{EventStore, RowAccess},
     testing::checker::Row,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
@@ -49,7 +49,7 @@ pub(crate) async fn create(place: &Place) {
 pub(crate) async fn read(store: &dyn EventStore) -> Vec<Row<State>> {
     let rows = store.state_rows().expect("a store of ours keeps rows");
     let table = Arc::new(Role::table());
-    rows.check(&table)
+    rows.check(&table, RowAccess::Read)
         .await
         .expect("the table is as it was made");
     let role = AggregateType::parse(ROLE).expect("a type");

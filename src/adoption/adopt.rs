@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{AggregateId, CorrelationId, Stamp, Version, error_chain},
-    store::{AppendError, Commit, LoadedRow, Loss, RecoveryRequest, Verdict},
+    store::{AppendError, Commit, LoadedRow, Loss, RecoveryRequest, RowAccess, Verdict},
 };
 
 /// How often a row that changes under our hands is read anew.
@@ -79,7 +79,12 @@ impl Adoption {
         options: AdoptOptions,
         mut tell: impl FnMut(AdoptProgress) + Send,
     ) -> Result<Adopted, AdoptionError> {
-        let mapped = self.checked(aggregate_type).await?;
+        let access = if options.dry_run {
+            RowAccess::Read
+        } else {
+            RowAccess::Write
+        };
+        let mapped = self.checked(aggregate_type, access).await?;
         let inner = &*self.inner;
         let mut walk = self.walk(&mapped, Cursor::START, options.batch);
         let mut run = Run {
@@ -158,7 +163,8 @@ impl Run<'_> {
     fn first_commit(&self, key: &str, loaded: &LoadedRow) -> Result<Commit, String> {
         let id = AggregateId::parse(key)
             .map_err(|error| format!("its key cannot be an aggregate's: {error}"))?;
-        let Some(row) = &loaded.row else {
+        let readable = loaded.readable().map_err(|error| error.to_string())?;
+        let Some(row) = readable else {
             return Err("it is gone".to_owned());
         };
         let told = self.mapped.adopted(row);

@@ -9,7 +9,9 @@ use super::{
     mapping::{Mapped, Told},
 };
 use crate::{
-    domain::{CorrelationId, CreatedBy, EventId, Row, RowMarks, Stamp, StreamId, Version},
+    domain::{
+        CorrelationId, CreatedBy, EventId, Row, RowMarks, RowOrigin, Stamp, StreamId, Version,
+    },
     store::{AppendError, Commit, LoadedRow, NewEvent, RowChange, RowTrack, Verdict, VersionedBy},
 };
 
@@ -39,24 +41,28 @@ impl Inner {
         change: RowChange,
         teller: &Teller,
     ) -> Commit {
-        let event = NewEvent {
-            id: EventId(self.ids.next()),
-            event_type: told.event_type.name.into(),
-            schema_version: told.event_type.schema_version,
-            data: told.data,
-        };
+        let takes = told.claims.clone();
         Commit {
             stream,
             expected,
-            events: vec![event],
+            events: vec![self.event(told)],
             occurred_at: teller.occurred_at,
             created_by: teller.created_by.clone(),
             correlation_id: teller.correlation_id,
             causation_id: None,
             frees: Vec::new(),
-            takes: told.claims,
+            takes,
             receipt: None,
             row: Some(Box::new(change)),
+        }
+    }
+
+    pub(super) fn event(&self, told: Told) -> NewEvent {
+        NewEvent {
+            id: EventId(self.ids.next()),
+            event_type: told.event_type.name.into(),
+            schema_version: told.event_type.schema_version,
+            data: told.data,
         }
     }
 
@@ -77,7 +83,11 @@ impl Inner {
             .as_ref()
             .map_or(Version::ZERO, |track| track.version);
         let version = if same { shown } else { shown.next() };
-        let marks = after.as_ref().map(RowMarks::of);
+        let made = match before {
+            Some(_) => mapped.origin(&loaded.stamps),
+            None => RowOrigin::default(),
+        };
+        let marks = after.as_ref().map(|row| RowMarks::of(row).made(&made));
         RowChange {
             table: Arc::clone(mapped.table()),
             track: RowTrack {

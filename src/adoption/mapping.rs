@@ -75,6 +75,10 @@ pub(super) trait Folding: Debug + Send + Sync {
 
     /// The event that makes the state what a row tells.
     fn reconciled(&self, row: Option<&Row>, reason: &str) -> Result<Told, Untold>;
+
+    /// The events that make the state what a row tells that was gone in between: what no row tells
+    /// ends with the first.
+    fn came_back(&self, row: &Row, reason: &str) -> Result<[Told; 2], Untold>;
 }
 
 /// The one implementation.
@@ -194,6 +198,16 @@ impl<A: StateRow> Folding for Fold<A> {
             None => A::default(),
         };
         told(&self.state, &state.reconciled(reason), row, &self.codec)
+    }
+
+    fn came_back(&self, row: &Row, reason: &str) -> Result<[Told; 2], Untold> {
+        let end = A::default().reconciled(reason);
+        let ended = told(&self.state, &end, None, &self.codec)?;
+        let mut gone = self.state.clone();
+        gone.apply(&end);
+        let state = A::from_row(row)?.keeping(&gone);
+        let anew = told(&gone, &state.reconciled(reason), Some(row), &self.codec)?;
+        Ok([ended, anew])
     }
 }
 

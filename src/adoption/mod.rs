@@ -26,14 +26,14 @@ pub use error::{AdoptionError, StartError, Unfoldable};
 pub use repair::{Examined, Repair, RepairFrom, Repaired};
 pub use verify::{Verified, VerifyOptions, VerifyProgress};
 pub use walk::Cursor;
-pub use watch::{DriftWatch, Seen};
+pub use watch::{DriftView, DriftWatch, Seen};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{Clock, IdGenerator, StateRow, StateTable, SystemClock, Upcaster},
     settings::Settings,
-    store::{EventStore, StateRows},
+    store::{EventStore, RowAccess, StateRows},
 };
 use mapping::{Mapped, Typed};
 use walk::Walk;
@@ -152,7 +152,7 @@ impl Adoption {
     /// # Errors
     /// [`AdoptionError`] where the type is unknown or the table cannot be read.
     pub async fn count_rows(&self, aggregate_type: &str) -> Result<u64, AdoptionError> {
-        let mapped = self.mapped(aggregate_type)?;
+        let mapped = self.checked(aggregate_type, RowAccess::Read).await?;
         let rows = &self.inner.rows;
         Ok(rows.count(mapped.aggregate_type(), mapped.table()).await?)
     }
@@ -183,9 +183,13 @@ impl Adoption {
     }
 
     /// The type, once its table is known to fit.
-    async fn checked(&self, aggregate_type: &str) -> Result<Arc<dyn Mapped>, AdoptionError> {
+    async fn checked(
+        &self,
+        aggregate_type: &str,
+        access: RowAccess,
+    ) -> Result<Arc<dyn Mapped>, AdoptionError> {
         let mapped = self.mapped(aggregate_type)?;
-        self.inner.rows.check(mapped.table()).await?;
+        self.inner.rows.check(mapped.table(), access).await?;
         Ok(Arc::clone(mapped))
     }
 }

@@ -8,14 +8,15 @@ use super::{
     Adoption, AdoptionError, Inner,
     append::Teller,
     compare::{Blame, ColumnDifference, Drift, Finding},
-    mapping::{Folding, Mapped, Told, stream},
+    mapping::{Folding, Mapped, Told, Untold, stream},
     verify::PAGE,
 };
 use crate::{
     domain::{
-        AggregateId, Claim, CreatedBy, IdempotencyKey, Row, Stamp, StreamId, Version, error_chain,
+        AggregateId, Claim, CreatedBy, IdempotencyKey, Row, RowMarks, Stamp, StreamId, Version,
+        error_chain,
     },
-    store::{Commit, LoadedRow, Loss, NewReceipt, Verdict},
+    store::{Commit, LoadedRow, Loss, NewReceipt, RowAccess, Verdict},
 };
 
 /// How often one that is written meanwhile is looked at anew.
@@ -102,7 +103,7 @@ impl Adoption {
         aggregate_type: &str,
         id: AggregateId,
     ) -> Result<Examined, AdoptionError> {
-        let mapped = self.checked(aggregate_type).await?;
+        let mapped = self.checked(aggregate_type, RowAccess::Read).await?;
         let look = Look::at(&self.inner, &*mapped, id).await?;
         let look = look.ok_or(AdoptionError::Changed)?;
         Ok(Examined { look, mapped })
@@ -122,6 +123,10 @@ impl Adoption {
         if look.drift().is_none() {
             return Ok(Repaired::Agreed);
         }
+        self.inner
+            .rows
+            .check(mapped.table(), RowAccess::Write)
+            .await?;
         let work = Work {
             inner: &self.inner,
             mapped: &*mapped,
@@ -193,17 +198,29 @@ impl Work<'_> {
     async fn tell_log(&self) -> Result<Repaired, AdoptionError> {
         let look = self.look;
         let mut teller = self.teller();
+        let reason = &self.repair.reason;
         let told = match look.row() {
             Some(row) if look.version() == Version::ZERO => {
                 let origin = self.mapped.origin(&look.loaded.stamps);
                 teller.created_by = origin.created_by;
                 teller.occurred_at = origin.created_at.unwrap_or(teller.occurred_at);
-                self.mapped.adopted(row)
+                self.mapped.adopted(row).map(|told| (None, told))
             }
-            row => look.folding.reconciled(row, &self.repair.reason),
+            Some(row) if look.came_back(self.mapped) => {
+                let told = look.folding.came_back(row, reason);
+                told.map(|[ended, anew]| (Some(ended), anew))
+            }
+            row => look
+                .folding
+                .reconciled(row, reason)
+                .map(|told| (None, told)),
         };
-        let mut told = told.map_err(|error| AdoptionError::Unmappable(error_chain(&error)))?;
-        let (event_type, version) = (told.event_type.name, look.version().next());
+        let readable = look.loaded.readable().map_err(Untold::from);
+        let told = readable.and(told);
+        let told = told.map_err(|error| AdoptionError::Unmappable(error_chain(&error)));
+        let (ended, mut told) = told?;
+        let version = look.version().plus(1 + u64::from(ended.is_some()));
+        let event_type = told.event_type.name;
         let frees = self.claims(&mut told);
         let stamp = Stamp {
             now: teller.occurred_at,
@@ -215,6 +232,9 @@ impl Work<'_> {
         let mut commit = self
             .inner
             .commit(stream, look.version(), told, change, &teller);
+        if let Some(ended) = ended {
+            commit.events.insert(0, self.inner.event(ended));
+        }
         commit.frees = frees;
         self.store(commit).await?;
         Ok(Repaired::EventAppended {
@@ -293,7 +313,8 @@ impl Look {
             }
             let row = loaded.row.as_ref();
             let fresh = row.filter(|_| folding.version() == Version::ZERO);
-            let problem = fresh.and_then(|row| mapped.adopted(row).err());
+            let readable = loaded.readable().map_err(Untold::from);
+            let problem = fresh.and_then(|row| readable.and_then(|_| mapped.adopted(row)).err());
             return Ok(Some(Self {
                 stream,
                 folding,
@@ -312,6 +333,17 @@ impl Look {
 
     pub(super) const fn row(&self) -> Option<&Row> {
         self.loaded.row.as_ref()
+    }
+
+    /// Whether another row stands in the place of the one that the log knows.
+    fn came_back(&self, mapped: &dyn Mapped) -> bool {
+        let track = self.loaded.track.as_ref();
+        let Some(track) = track.filter(|track| track.log_version == self.version()) else {
+            return false;
+        };
+        let now = RowMarks::default().made(&mapped.origin(&self.loaded.stamps));
+        let met = track.marks.as_ref();
+        track.rowless.is_some() || met.is_some_and(|met| met.is_of_another(&now))
     }
 
     pub(super) fn drift(&self) -> Option<Drift> {

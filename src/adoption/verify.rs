@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{AggregateId, Row, Version, error_chain},
-    store::{LoadedRow, ReadError, Recovered, RecoveryRequest},
+    store::{LoadedRow, ReadError, Recovered, RecoveryRequest, RowAccess},
 };
 
 /// Events of each aggregate in the first look-up; few have more.
@@ -84,7 +84,7 @@ impl Adoption {
         options: VerifyOptions,
         mut tell: impl FnMut(VerifyProgress) + Send,
     ) -> Result<Verified, AdoptionError> {
-        let mapped = self.checked(aggregate_type).await?;
+        let mapped = self.checked(aggregate_type, RowAccess::Read).await?;
         let mut walk = self.walk(&mapped, options.from, options.page);
         let mut run = Run {
             inner: Arc::clone(&self.inner),

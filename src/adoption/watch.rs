@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use chrono::{DateTime, Utc};
 use tokio::task::JoinHandle;
 
 use super::{Adoption, AdoptionError, Cursor, VerifyOptions, VerifyProgress};
@@ -61,7 +62,24 @@ pub struct DriftWatch {
     task: Option<JoinHandle<()>>,
 }
 
-/// What a [`DriftWatch`] has seen so far, for `/metrics`.
+/// What a [`DriftWatch`] has seen of one type so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriftView {
+    /// The aggregate type.
+    pub aggregate_type: String,
+    /// When rows were last held against their events; nothing before the first time.
+    pub last_look: Option<DateTime<Utc>>,
+    /// Rounds through all rows and aggregates.
+    pub rounds: u64,
+    /// Rows that were held against their events, in all rounds.
+    pub compared: u64,
+    /// Rows that do not agree, by the last whole round or, where that is more, by this one so far.
+    pub differing: u64,
+    /// Looks that failed.
+    pub failures: u64,
+}
+
+/// What a [`DriftWatch`] has seen so far, for `/metrics` and `/v1/runtime`.
 #[derive(Debug)]
 pub struct Seen {
     types: Vec<Watched>,
@@ -116,7 +134,7 @@ impl DriftWatch {
         Self { seen, task }
     }
 
-    /// What was seen, for `/metrics`.
+    /// What was seen, for `/metrics` and `/v1/runtime`.
     #[must_use]
     pub fn seen(&self) -> Arc<Seen> {
         Arc::clone(&self.seen)
@@ -147,6 +165,11 @@ impl Watched {
 
     fn round(&self) -> std::sync::MutexGuard<'_, Round> {
         self.round.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn differing(&self) -> u64 {
+        let round = self.round();
+        round.found.max(round.last_found)
     }
 
     /// Compares the next ones, and begins anew after the last.
@@ -201,6 +224,26 @@ impl Watched {
     }
 }
 
+impl Seen {
+    /// What was seen of each type that is looked at, by name.
+    #[must_use]
+    pub fn view(&self) -> Vec<DriftView> {
+        let looked_at = self.types.iter().filter(|watched| watched.is_looked_at);
+        let views = looked_at.map(|watched| DriftView {
+            aggregate_type: watched.aggregate_type.clone(),
+            last_look: match watched.last_look_s.load(Ordering::Relaxed) {
+                0 => None,
+                seconds => DateTime::from_timestamp(seconds, 0),
+            },
+            rounds: watched.rounds.get(),
+            compared: watched.compared.get(),
+            differing: watched.differing(),
+            failures: watched.failures.get(),
+        });
+        views.collect()
+    }
+}
+
 impl Collect for Seen {
     fn collect(&self, exposition: &mut Exposition) {
         let mut family = |family, value: &dyn Fn(&Watched) -> u64| {
@@ -209,10 +252,7 @@ impl Collect for Seen {
                 samples.sample(&[&watched.aggregate_type], value(watched));
             }
         };
-        family(&DRIFT, &|watched| {
-            let round = watched.round();
-            round.found.max(round.last_found)
-        });
+        family(&DRIFT, &Watched::differing);
         family(&COMPARED, &|watched| watched.compared.get());
         family(&ROUNDS, &|watched| watched.rounds.get());
         family(&FAILURES, &|watched| watched.failures.get());

@@ -199,6 +199,16 @@ fn bar(len: u64, what: &'static str) -> ProgressBar {
     }
 }
 
+/// So many more are passed. Aggregates without a row come behind the rows, and how many they are
+/// nobody knows before: then the bar grows.
+fn pass(bar: &ProgressBar, count: u64) {
+    let passed = bar.position() + count;
+    if bar.length().is_some_and(|length| length < passed) {
+        bar.set_length(passed);
+    }
+    bar.inc(count);
+}
+
 impl AdoptArguments {
     async fn run(self, adoption: &Adoption) -> Result<Ended, CliError> {
         let aggregate_type = &self.aggregate_type;
@@ -269,7 +279,9 @@ impl VerifyArguments {
         };
         let bar = bar(adoption.count_rows(aggregate_type).await?, "rows");
         let verifying = adoption.verify(aggregate_type, options, |progress| match progress {
-            VerifyProgress::Compared(count) | VerifyProgress::PassedOver(count) => bar.inc(count),
+            VerifyProgress::Compared(count) | VerifyProgress::PassedOver(count) => {
+                pass(&bar, count);
+            }
             VerifyProgress::Finding(finding) => {
                 bar.suspend(|| say(&told(aggregate_type, &finding, self.json)));
             }

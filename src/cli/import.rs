@@ -48,6 +48,10 @@ pub struct Import {
     /// aggregate that needs what is missing cannot be read.
     #[arg(long)]
     allow_redacted: bool,
+    /// So many events in one transaction.
+    #[arg(long, value_name = "COUNT", default_value_t = 2000,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch: u32,
     /// Only check the input; store nothing.
     #[arg(long)]
     dry_run: bool,
@@ -71,7 +75,7 @@ impl Import {
         runtime: &Runtime,
     ) -> Result<(), CliError> {
         let source = Source::open(&self.file)?;
-        let checked = check::check(&source, store, self.allow_redacted).await?;
+        let checked = check::check(&source, store, runtime, self.allow_redacted).await?;
         if self.dry_run {
             eprintln!(
                 "{} events of {} aggregates can be imported",
@@ -80,8 +84,8 @@ impl Import {
             );
             return Ok(());
         }
-        let mut sums = write::write(&source, store, &checked).await?;
-        sums.claims = claims::take(&source, store, runtime, &checked).await?;
+        let mut sums = write::write(&source, store, &checked, self.batch).await?;
+        sums.claims = claims::take(&source, store, runtime, checked).await?;
         eprintln!(
             "{} events stored, {} were stored already, {} refused; {} unique values are another's",
             sums.stored, sums.already, sums.refused, sums.claims
@@ -105,7 +109,5 @@ fn bar(what: &'static str, events: u64) -> ProgressBar {
     bar
 }
 
-/// So many events go into one append.
-const BATCH_EVENTS: usize = 2000;
-/// And so many bytes, but for a single event that is longer.
+/// So many bytes go into one append, but for a single event that is longer.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;

@@ -127,8 +127,11 @@ fn data_of(event: &RecordedEvent, secrets: Secrets) -> (Cow<'_, RawValue>, bool)
 struct OwnLine<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
+    #[serde(borrow)]
     aggregate_id: Cow<'a, str>,
+    #[serde(borrow)]
     aggregate_type: Cow<'a, str>,
+    #[serde(borrow)]
     event_type: Cow<'a, str>,
     #[serde(borrow)]
     event_data: &'a RawValue,
@@ -137,8 +140,10 @@ struct OwnLine<'a> {
     _position: serde::de::IgnoredAny,
     #[serde(default = "first_schema")]
     schema_version: u32,
+    #[serde(borrow)]
     occurred_at: Cow<'a, str>,
     created_by: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     correlation_id: Cow<'a, str>,
     causation_id: Option<Cow<'a, str>>,
     #[serde(default)]
@@ -148,12 +153,19 @@ struct OwnLine<'a> {
 /// A `CloudEvent` on the way in; further attributes are none of ours.
 #[derive(Deserialize)]
 struct CloudLine<'a> {
+    #[serde(borrow)]
     specversion: Cow<'a, str>,
+    #[serde(borrow)]
     id: Cow<'a, str>,
+    #[serde(borrow)]
     r#type: Cow<'a, str>,
+    #[serde(borrow)]
     subject: Cow<'a, str>,
+    #[serde(borrow)]
     time: Cow<'a, str>,
+    #[serde(borrow)]
     aggregatetype: Cow<'a, str>,
+    #[serde(borrow)]
     version: Cow<'a, str>,
     #[serde(default = "first_schema")]
     schemaversion: u32,
@@ -215,6 +227,10 @@ pub fn read(line: &str) -> Result<Incoming, BadLine> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, BadLine> {
+    // Which field is at fault costs as much as all the rest, so it is asked where one is.
+    if let Ok(read) = serde_json::from_str(line) {
+        return Ok(read);
+    }
     let mut json = serde_json::Deserializer::from_str(line);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -223,6 +239,29 @@ fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, BadLine> {
     })?;
     json.end().map_err(|error| bad("the line", &error))?;
     Ok(read)
+}
+
+/// Whose event a line of either form is.
+#[derive(Deserialize)]
+struct Whose<'a> {
+    specversion: Option<serde::de::IgnoredAny>,
+    aggregate_type: Option<Cow<'a, str>>,
+    aggregate_id: Option<Cow<'a, str>>,
+    aggregatetype: Option<Cow<'a, str>>,
+    subject: Option<Cow<'a, str>>,
+}
+
+/// The aggregate of a line that was read before; nothing where it is none that [`read`] takes.
+pub(super) fn stream_of(line: &str) -> Option<StreamId> {
+    let whose: Whose<'_> = serde_json::from_str(line).ok()?;
+    let (aggregate_type, aggregate_id) = match whose.specversion {
+        Some(_) => (whose.aggregatetype?, whose.subject?),
+        None => (whose.aggregate_type?, whose.aggregate_id?),
+    };
+    Some(StreamId {
+        aggregate_type: AggregateType::parse(aggregate_type.into_owned()).ok()?,
+        aggregate_id: AggregateId::parse(&aggregate_id).ok()?,
+    })
 }
 
 /// The fields of either form, with the names they have in it.
@@ -385,6 +424,7 @@ mod tests {
             assert_eq!(commit.correlation_id, event.correlation_id);
             assert_eq!(commit.causation_id, event.causation_id);
             assert!(!back.redacted);
+            assert_eq!(stream_of(&line), Some(event.stream.clone()), "{line}");
         }
     }
 

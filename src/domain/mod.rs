@@ -27,6 +27,7 @@ pub use ids::{
     AggregateId, AggregateType, CausationId, CorrelationId, CreatedBy, EventId, IdGenerator,
     IdempotencyKey, InvalidName, Position, StreamId, Version,
 };
+pub(crate) use row::is_another;
 pub use row::{Column, ColumnKind, LinkTable, Row, RowMarks, RowValue, StateTable};
 pub use secret::{Secret, redact, redact_raw, redacted};
 pub use snapshot::{Fingerprint, SnapshotShape};

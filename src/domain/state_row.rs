@@ -26,8 +26,8 @@ pub trait StateRow: Aggregate {
     /// This state of a row, with what a row does not tell taken from what was known before: the
     /// permissions of a role, whose table has no column for them.
     ///
-    /// By default the row tells everything. Where it does not, such a part lives in the events,
-    /// and where rows alone are kept, in the track beside the row.
+    /// By default the row tells everything. Where it does not, such a part lives in the events
+    /// alone, and ends with the row: one that was gone and comes back is another thing.
     #[must_use]
     fn keeping(self, _known: &Self) -> Self {
         self
@@ -39,7 +39,8 @@ pub trait StateRow: Aggregate {
     /// The values of the table's stamps when a row is changed; those not named stay.
     fn stamps_on_update(stamp: &Stamp<'_>) -> Vec<(&'static str, RowValue)>;
 
-    /// Who made an adopted row, and when, as its stamps tell.
+    /// Who made a row, and when, as its stamps tell: the same as long as the row lives. By it a row
+    /// that somebody has deleted and made anew is told from one that was changed.
     fn origin(stamps: &[(&'static str, RowValue)]) -> RowOrigin;
 
     /// The first event of an aggregate whose row was there before its history: it leads from

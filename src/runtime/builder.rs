@@ -23,7 +23,7 @@ use crate::{
         SnapshotShape as _, StateRow, SystemClock, Upcaster,
     },
     settings::{AggregateSettings, Mode, Settings, Writers},
-    store::EventStore,
+    store::{EventStore, RowAccess},
 };
 
 /// Puts a [`Runtime`] together.
@@ -371,7 +371,7 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
                 aggregate_type,
                 mode,
             })?;
-            let checked = rows.store.check(&rows.table).await;
+            let checked = rows.store.check(&rows.table, RowAccess::Write).await;
             checked.map_err(|source| StartError::StateTable {
                 aggregate_type,
                 source,

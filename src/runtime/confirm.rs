@@ -84,12 +84,12 @@ impl<A: Aggregate> AggregateActor<A> {
         let (Some(current), Some(settled)) = (current, &self.settled) else {
             return self.settled.is_some();
         };
-        if current == decided_on {
+        if current.is_as(decided_on) {
             return true;
         }
         let is_own = if current.beside.is_some() {
             // A row that somebody else wrote may stand at a version of this actor's.
-            *current == Standing::of(settled)
+            current.is_as(&Standing::of(settled))
         } else {
             current.version <= settled.version
         };

@@ -51,6 +51,11 @@ impl<A: Aggregate> Folded<A> {
         })
     }
 
+    /// Whether it is the fold of anything.
+    pub(super) fn has_events(&self) -> bool {
+        self.version > Version::ZERO
+    }
+
     /// The same state for whoever asked for it, without what stands beside it.
     pub(super) fn shown(&self) -> Self {
         Self {

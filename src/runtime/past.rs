@@ -62,17 +62,10 @@ pub(super) async fn claims<A: Aggregate>(
     kind: Arc<Kind<A>>,
     id: AggregateId,
 ) -> Result<Holding, StateError> {
-    let stream = kind.stream(&id);
-    let mut folded = start(&kind, &stream, Version::new(u64::MAX)).await?;
-    loop {
-        let events = page(&kind, &stream, folded.version.next(), u64::MAX).await?;
-        if events.is_empty() {
-            break;
-        }
-        for event in &events {
-            fold(&kind, &stream, &mut folded, event)?;
-        }
-    }
+    // Aggregates that are asked for at the same time are looked up together.
+    let (loader, codec) = (&kind.node.loader, Arc::clone(&kind.codec));
+    let loading = loader.load(kind.stream(&id), codec, kind.fingerprint.clone(), None);
+    let folded: Folded<A> = loading.await.map_err(unrecovered)?;
     let held = catch_unwind(AssertUnwindSafe(|| folded.state.claims()));
     let held = held.map_err(|_| StateError::Internal("asking for claims panicked".to_owned()))?;
     Ok((folded.version, folded.occurred_at, held))
@@ -142,14 +135,18 @@ pub(super) fn fold<A: Aggregate>(
     folding.map_err(|error| StateError::Unrecoverable(Arc::new(error)))
 }
 
-pub(super) fn unreadable(stream: &StreamId, error: ReadError) -> StateError {
+fn unrecovered(error: RecoveryError) -> StateError {
     if error.is_retryable() {
         return StateError::StoreUnavailable;
     }
-    StateError::Unrecoverable(Arc::new(RecoveryError::Store {
+    StateError::Unrecoverable(Arc::new(error))
+}
+
+pub(super) fn unreadable(stream: &StreamId, error: ReadError) -> StateError {
+    unrecovered(RecoveryError::Store {
         stream: stream.clone(),
         source: Arc::new(error),
-    }))
+    })
 }
 
 /// A state as it is shown: as JSON, without its secrets.

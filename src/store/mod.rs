@@ -44,7 +44,9 @@ pub use records::{
     AggregateHead, Commit, Loss, NewEvent, NewReceipt, Receipt, RecordedEvent, Recovered,
     RecoveryRequest, SnapshotRetention, StoredSnapshot, Verdict,
 };
-pub use state_rows::{LoadedRow, RowChange, RowTrack, StateRows, TableError, VersionedBy};
+pub use state_rows::{
+    LoadedRow, RowAccess, RowChange, RowTrack, StateRows, TableError, VersionedBy,
+};
 pub use view::EventView;
 
 use crate::domain::{

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::{Loss, ReadError};
 use crate::domain::{
-    AggregateId, AggregateType, Claim, Row, RowMarks, RowValue, StateTable, Version,
+    AggregateId, AggregateType, Claim, Row, RowMarks, RowValue, StateTable, UnmappableRow, Version,
 };
 
 /// What a commit does to its aggregate's row, in the transaction that stores the rest of it.
@@ -66,8 +66,9 @@ pub struct RowTrack {
     pub marks: Option<RowMarks>,
     /// The row as it was when it last agreed with the log; none where there was none, or it never did.
     pub agreed: Option<RowMarks>,
-    /// The serialized state of an aggregate that has no row and is not absent either (a deleted
-    /// user), secrets and all.
+    /// The serialized state, secrets and all, of when the row was last gone since it agreed with the
+    /// log. Where there is still none it is the state (a deleted user); where one has come back,
+    /// what it does not tell is from here, because the log knows an earlier life.
     pub rowless: Option<Box<RawValue>>,
 }
 
@@ -80,6 +81,22 @@ pub struct LoadedRow {
     pub stamps: Vec<(&'static str, RowValue)>,
     /// The track; none where dormouse has never met it.
     pub track: Option<RowTrack>,
+    /// What of the row is no value of its column, where a store lets programs write such: the row
+    /// has it in SQL's words, and is no state.
+    pub unreadable: Option<UnmappableRow>,
+}
+
+impl LoadedRow {
+    /// The row, where there is one and all of it can be read.
+    ///
+    /// # Errors
+    /// The column whose value is none.
+    pub fn readable(&self) -> Result<Option<&Row>, UnmappableRow> {
+        match &self.unreadable {
+            Some(unreadable) => Err(unreadable.clone()),
+            None => Ok(self.row.as_ref()),
+        }
+    }
 }
 
 /// Rows read at once where they are counted.
@@ -105,12 +122,13 @@ pub(super) fn refused(columns: &[&str], row: &Row) -> Loss {
 /// Reads state tables.
 #[async_trait]
 pub trait StateRows: Debug + Send + Sync + 'static {
-    /// Checks that a table can be read and written as it is mapped: it is there, with its key
-    /// unique, each mapped column and link table, and no column that must be given and is not.
+    /// Checks that a table can be used as it is mapped: it is there, with its key unique, each
+    /// mapped column and link table, and no column that must be given and is not; and that who
+    /// asks may do with it what `access` says.
     ///
     /// # Errors
     /// [`TableError`].
-    async fn check(&self, table: &StateTable) -> Result<(), TableError>;
+    async fn check(&self, table: &StateTable, access: RowAccess) -> Result<(), TableError>;
 
     /// The rows of some aggregates, in the order of their ids, of one view.
     ///
@@ -160,6 +178,15 @@ pub trait StateRows: Debug + Send + Sync + 'static {
     }
 }
 
+/// What is done with the rows of a state table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowAccess {
+    /// They are read.
+    Read,
+    /// They are read, inserted, changed and deleted, and locked where they stay.
+    Write,
+}
+
 /// A state table that cannot be used as it is mapped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -171,6 +198,21 @@ pub enum TableError {
         table: String,
         /// What is wrong, naming the column.
         problem: String,
+    },
+    /// Its owner has not granted what is needed. It can be granted at any time, and then it works.
+    #[error(
+        "the role `{role}` lacks rights on the state table `{table}` ({missing}); its owner can run: \
+         {grant}"
+    )]
+    Forbidden {
+        /// The table.
+        table: String,
+        /// Who asks.
+        role: String,
+        /// The rights that are missing on it.
+        missing: String,
+        /// The statements that grant them, on its link tables too.
+        grant: String,
     },
     /// It could not be looked at; a retry may help.
     #[error("the state table cannot be looked at")]

@@ -2,6 +2,7 @@
 //! real binary on real databases.
 
 mod adopt;
+mod kills;
 mod page;
 mod path;
 mod repair;

@@ -8,6 +8,7 @@ mod bounds;
 mod conflicts;
 mod crashes;
 mod dropped;
+mod dual_write;
 mod figures;
 mod hot;
 mod load;

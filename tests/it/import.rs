@@ -1,12 +1,16 @@
 //! A log that leaves one database and enters another, by the real binary.
 
-use std::{fs, path::Path, process::Output};
+mod kills;
+
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Backend, backends, scratch,
-    server::{Server, binary},
+    Backend, backends,
+    command::{Ended, run},
+    scratch,
+    server::Server,
 };
 
 const QUICK: [(&str, &str); 2] = [
@@ -14,27 +18,15 @@ const QUICK: [(&str, &str); 2] = [
     ("DORMOUSE__IAM__ARGON2_ITERATIONS", "1"),
 ];
 
-fn run(store: &str, arguments: &[&str]) -> Output {
-    let directory = scratch();
-    binary()
-        .args(arguments)
-        .current_dir(directory.path())
-        .env("DORMOUSE__STORE__URL", store)
-        .output()
-        .unwrap()
+#[track_caller]
+fn went_well(ended: &Ended) -> String {
+    ended.prints(0).to_owned()
 }
 
 #[track_caller]
-fn went_well(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn refused(output: &Output, code: i32, parts: &[&str]) {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{errors}");
+fn refused(ended: &Ended, code: i32, parts: &[&str]) {
+    ended.prints(code);
+    let errors = &ended.errors;
     for part in parts {
         assert!(errors.contains(part), "{errors} does not tell `{part}`");
     }

@@ -3,7 +3,10 @@
 mod claims;
 mod commands;
 mod faults;
+mod lives;
+mod malformed;
 mod meets;
 mod person;
 mod place;
+mod roles;
 mod switches;

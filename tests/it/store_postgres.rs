@@ -2,6 +2,7 @@
 
 mod faults;
 mod foreign;
+mod functions;
 mod history;
 mod plans;
 mod races;

@@ -16,6 +16,7 @@ use crate::{
         portable::{self, BadLine, Incoming},
     },
     domain::{EventId, Position, StreamId, Version},
+    runtime::Runtime,
     store::{EventStore, RecoveryRequest},
 };
 
@@ -29,6 +30,8 @@ const LOOKUP: usize = 500;
 pub(super) struct Checked {
     pub(super) events: u64,
     pub(super) streams: Streams,
+    /// Whether an aggregate is of a type that is registered.
+    pub(super) has_known: bool,
     /// The end of the log before anything was imported.
     pub(super) before: Position,
 }
@@ -49,6 +52,11 @@ impl Streams {
     pub(super) fn len(&self) -> usize {
         self.next.len()
     }
+
+    /// Whether a stream is met for the first time since the input was checked.
+    pub(super) fn meet(&mut self, stream: &StreamId) -> bool {
+        self.next.remove(&self.key(stream)).is_some()
+    }
 }
 
 /// The first event of a stream in the input, which must fit what is stored.
@@ -61,8 +69,10 @@ struct First {
 
 struct Checker<'a> {
     store: &'a Arc<dyn EventStore>,
+    runtime: &'a Runtime,
     allow_redacted: bool,
     streams: Streams,
+    has_known: bool,
     ids: HashSet<u128>,
     firsts: Vec<First>,
     mistakes: u64,
@@ -73,12 +83,15 @@ struct Checker<'a> {
 pub(super) async fn check(
     source: &Source,
     store: &Arc<dyn EventStore>,
+    runtime: &Runtime,
     allow_redacted: bool,
 ) -> Result<Checked, CliError> {
     let mut checker = Checker {
         store,
+        runtime,
         allow_redacted,
         streams: Streams::default(),
+        has_known: false,
         ids: HashSet::new(),
         firsts: Vec::new(),
         mistakes: 0,
@@ -103,6 +116,7 @@ pub(super) async fn check(
     Ok(Checked {
         events,
         streams: checker.streams,
+        has_known: checker.has_known,
         before: checker.before,
     })
 }
@@ -131,6 +145,7 @@ impl Checker<'_> {
             )),
             Some(_) => Ok(()),
             None => {
+                self.has_known |= self.runtime.knows(stream.aggregate_type.as_str());
                 self.firsts.push(First {
                     line,
                     stream: stream.clone(),

@@ -3,9 +3,15 @@
 //! Events do not say what is unique; the aggregates do, once they are folded. So between an event's
 //! import and this, a command may take a value first: then the aggregate goes without, and is named.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use super::{bar, check::Checked, source::Source};
+use futures_util::stream::{self, StreamExt as _};
+
+use super::{
+    bar,
+    check::{Checked, Streams},
+    source::{Lines, Source},
+};
 use crate::{
     cli::{CliError, portable},
     domain::{CorrelationId, StreamId},
@@ -13,8 +19,10 @@ use crate::{
     store::{Commit, EventStore, Loss, Verdict},
 };
 
-/// Aggregates folded and stored together.
+/// Aggregates whose claims are stored together.
 const BATCH: usize = 500;
+/// Aggregates folded at the same time; the runtime looks them up together.
+const AT_ONCE: usize = 128;
 
 /// Takes the claims of all aggregates of the input whose types are registered; gives how many of
 /// them belong to others.
@@ -22,41 +30,62 @@ pub(super) async fn take(
     source: &Source,
     store: &Arc<dyn EventStore>,
     runtime: &Runtime,
-    checked: &Checked,
+    mut checked: Checked,
 ) -> Result<u64, CliError> {
+    if !checked.has_known {
+        return Ok(0);
+    }
     let bar = bar("unique values", checked.events);
     let mut lines = source.lines()?;
-    let mut seen: HashSet<u128> = HashSet::new();
-    let mut batch: Vec<StreamId> = Vec::with_capacity(BATCH);
-    let mut lost = 0;
-    while let Some((number, line)) = lines.next()? {
-        bar.inc(1);
-        let read = portable::read(line).map_err(|_| CliError::ImportChanged(number))?;
-        let stream = read.commit.stream;
-        if !runtime.knows(stream.aggregate_type.as_str()) {
-            continue;
-        }
-        if seen.insert(checked.streams.key(&stream)) {
-            batch.push(stream);
-        }
-        if batch.len() >= BATCH {
-            lost += take_of(&mut batch, store, runtime).await?;
+    let (mut without, mut commits) = (0, Vec::new());
+    loop {
+        let (read, batch) = next_batch(&mut lines, &mut checked.streams, runtime)?;
+        // The next aggregates are folded while the claims of those before are stored.
+        let (held, stored) = tokio::join!(held(runtime, batch), store_all(store, commits));
+        without += stored? + held.unread;
+        commits = held.commits;
+        bar.inc(read);
+        if read == 0 && commits.is_empty() {
+            bar.finish_and_clear();
+            return Ok(without);
         }
     }
-    lost += take_of(&mut batch, store, runtime).await?;
-    bar.finish_and_clear();
-    Ok(lost)
 }
 
-async fn take_of(
-    batch: &mut Vec<StreamId>,
-    store: &Arc<dyn EventStore>,
+/// The next aggregates that were not met before, and how many lines were read for them.
+fn next_batch(
+    lines: &mut Lines,
+    streams: &mut Streams,
     runtime: &Runtime,
-) -> Result<u64, CliError> {
-    let mut commits = Vec::with_capacity(batch.len());
-    let mut unread = 0;
-    for stream in batch.drain(..) {
-        match runtime.claims_of(&stream).await {
+) -> Result<(u64, Vec<StreamId>), CliError> {
+    let (mut read, mut batch) = (0, Vec::with_capacity(BATCH));
+    while batch.len() < BATCH
+        && let Some((number, line)) = lines.next()?
+    {
+        read += 1;
+        let stream = portable::stream_of(line).ok_or(CliError::ImportChanged(number))?;
+        if streams.meet(&stream) && runtime.knows(stream.aggregate_type.as_str()) {
+            batch.push(stream);
+        }
+    }
+    Ok((read, batch))
+}
+
+/// What aggregates hold.
+struct Held {
+    /// The claims of those that have any, to be taken.
+    commits: Vec<Commit>,
+    /// How many cannot be read.
+    unread: u64,
+}
+
+async fn held(runtime: &Runtime, batch: Vec<StreamId>) -> Held {
+    let folding =
+        stream::iter(batch).map(async |stream| (runtime.claims_of(&stream).await, stream));
+    let mut folding = std::pin::pin!(folding.buffered(AT_ONCE));
+    let (mut commits, mut unread) = (Vec::new(), 0);
+    while let Some((held, stream)) = folding.next().await {
+        match held {
             Ok((_, _, claims)) if claims.is_empty() => {}
             Ok((version, occurred_at, takes)) => commits.push(Commit {
                 stream,
@@ -77,13 +106,18 @@ async fn take_of(
             }
         }
     }
+    Held { commits, unread }
+}
+
+/// Takes the claims; gives how many aggregates go without.
+async fn store_all(store: &Arc<dyn EventStore>, commits: Vec<Commit>) -> Result<u64, CliError> {
     if commits.is_empty() {
-        return Ok(unread);
+        return Ok(0);
     }
     let commits: Arc<[Commit]> = Arc::from(commits);
     let verdicts = store.append(Arc::clone(&commits)).await;
     let verdicts = verdicts.map_err(CliError::Append)?;
-    let mut without = unread;
+    let mut without = 0;
     for (commit, verdict) in commits.iter().zip(verdicts) {
         let stream = &commit.stream;
         match verdict {

@@ -9,7 +9,7 @@ use std::{
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
-    BATCH_BYTES, BATCH_EVENTS, Sums, bar,
+    BATCH_BYTES, Sums, bar,
     check::Checked,
     source::{Lines, Source},
 };
@@ -35,13 +35,14 @@ pub(super) async fn write(
     source: &Source,
     store: &Arc<dyn EventStore>,
     checked: &Checked,
+    batch: u32,
 ) -> Result<Sums, CliError> {
     let bar = bar("importing", checked.events);
     let mut lines = source.lines()?;
     let mut outcome = Outcome::default();
     let mut appending: Option<Appending> = None;
     loop {
-        let batch = next_batch(&mut lines, checked, &outcome.refused)?;
+        let batch = next_batch(&mut lines, checked, &outcome.refused, batch as usize)?;
         if let Some(appending) = appending.take() {
             let (commits, verdicts) = appending
                 .await
@@ -72,13 +73,14 @@ fn next_batch(
     lines: &mut Lines,
     checked: &Checked,
     refused: &HashSet<u128>,
+    most: usize,
 ) -> Result<Batch, CliError> {
     let mut batch = Batch {
         read: 0,
-        commits: Vec::with_capacity(BATCH_EVENTS),
+        commits: Vec::with_capacity(most),
     };
     let mut bytes = 0;
-    while batch.read < BATCH_EVENTS && bytes < BATCH_BYTES {
+    while batch.read < most && bytes < BATCH_BYTES {
         let Some((number, line)) = lines.next()? else {
             break;
         };

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL};
+use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    adoption::{DriftView, Seen},
     http::{
         problem::{Code, Problem},
         request::{page_limit, query},
@@ -34,6 +35,8 @@ pub(in crate::http) struct RuntimeBody {
     journal: JournalBody,
     /// Snapshots, which are written beside everything else.
     snapshots: SnapshotsBody,
+    /// The look for drift: each type in `dual-write` whose rows are held against their events.
+    drift: Vec<DriftBody>,
     /// Live aggregates, in the order that was asked for.
     aggregates: Vec<LiveBody>,
     /// The `after` of the next page, with `order=id`.
@@ -80,6 +83,24 @@ pub(in crate::http) struct JournalBody {
 pub(in crate::http) struct SnapshotsBody {
     written: u64,
     failed: u64,
+}
+
+/// What the look for drift has seen of one type.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct DriftBody {
+    aggregate_type: String,
+    /// When rows were last held against their events; null before the first time.
+    #[schema(format = DateTime)]
+    last_look: Option<String>,
+    /// Rounds through all rows and aggregates of the type.
+    rounds: u64,
+    /// Rows that were looked at, in all rounds.
+    compared: u64,
+    /// Rows that do not agree with their events, by the last whole round or, where that is more, by
+    /// this one so far.
+    differing: u64,
+    /// Looks that failed, because the store or the table could not be read.
+    failures: u64,
 }
 
 /// One live aggregate.
@@ -131,7 +152,7 @@ pub(in crate::http) async fn view(request: HttpRequest) -> Result<HttpResponse, 
     let next = last.map(|last| format!("{}/{}", last.aggregate_type, last.aggregate_id));
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(body(runtime.view(), aggregates, next)))
+        .json(body(runtime.view(), drift(&request), aggregates, next)))
 }
 
 fn order<'a>(order: Option<&str>, after: Option<&'a str>) -> Result<LiveOrder<'a>, Problem> {
@@ -148,7 +169,18 @@ fn order<'a>(order: Option<&str>, after: Option<&'a str>) -> Result<LiveOrder<'a
     }
 }
 
-fn body(view: RuntimeView, aggregates: Vec<LiveView>, next: Option<String>) -> RuntimeBody {
+/// What was seen of drift, where somebody looks.
+fn drift(request: &HttpRequest) -> Vec<DriftView> {
+    let seen = request.app_data::<Data<Seen>>();
+    seen.map(|seen| seen.view()).unwrap_or_default()
+}
+
+fn body(
+    view: RuntimeView,
+    drift: Vec<DriftView>,
+    aggregates: Vec<LiveView>,
+    next: Option<String>,
+) -> RuntimeBody {
     RuntimeBody {
         since: time(view.since),
         in_flight: view.in_flight,
@@ -160,6 +192,7 @@ fn body(view: RuntimeView, aggregates: Vec<LiveView>, next: Option<String>) -> R
             written: view.snapshots_written,
             failed: view.snapshots_failed,
         },
+        drift: drift.into_iter().map(DriftBody::from).collect(),
         aggregates: aggregates.into_iter().map(LiveBody::from).collect(),
         next,
     }
@@ -176,6 +209,19 @@ impl From<TypeView> for TypeBody {
             activation_failures: view.activation_failures,
             passivations: view.passivations,
             conflicts: view.conflicts,
+        }
+    }
+}
+
+impl From<DriftView> for DriftBody {
+    fn from(view: DriftView) -> Self {
+        Self {
+            aggregate_type: view.aggregate_type,
+            last_look: view.last_look.map(time),
+            rounds: view.rounds,
+            compared: view.compared,
+            differing: view.differing,
+            failures: view.failures,
         }
     }
 }

@@ -62,8 +62,8 @@ pub(super) fn assess(seen: Seen<'_>) -> Finding {
         return Finding::Agrees {
             noted: track.log_version == seen.log
                 && track.rowless.is_none()
-                && track.agreed == marks
-                && track.marks == marks,
+                && is_said(track.agreed.as_ref(), marks.as_ref())
+                && is_said(track.marks.as_ref(), marks.as_ref()),
         };
     }
     if seen.log == Version::ZERO {
@@ -71,6 +71,15 @@ pub(super) fn assess(seen: Seen<'_>) -> Finding {
         return Finding::Unmet;
     }
     with_track(seen, track)
+}
+
+/// Whether marks are those of a row, or both of none.
+pub(super) fn is_said(marks: Option<&RowMarks>, row: Option<&RowMarks>) -> bool {
+    match (marks, row) {
+        (None, None) => true,
+        (Some(marks), Some(row)) => marks.says(row),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
 }
 
 fn without_track(seen: Seen<'_>) -> Finding {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Beside, Rows, unmet};
+use super::{Beside, Folded, Rows, unmet};
 use crate::{
     domain::{Aggregate, Row, RowMarks, Stamp, UnmappableRow, Version},
     store::{RowChange, RowTrack, VersionedBy},
@@ -44,17 +44,18 @@ impl<A: Aggregate> Rows<A> {
             return Ok((change, Written { row, track }));
         }
         let row = (self.mapping.to_row)(state);
-        let log = beside.and_then(|beside| beside.log.as_deref());
-        let log = log.map(|log| &log.state);
+        // Only a row that is not made here was made as it was.
+        let made = known.marks.as_ref().filter(|_| before.is_some());
+        let marks = row.as_ref().map(|row| RowMarks::of(row).made_as(made));
         let track = if self.alone() {
             RowTrack {
                 version,
-                marks: row.as_ref().map(RowMarks::of),
-                rowless: self.rowless(state, row.as_ref(), log)?,
+                marks,
+                rowless: self.rowless(state, row.as_ref(), beside)?,
                 ..known
             }
         } else {
-            agreed_at(version, known.version.plus(versions), row.as_ref())
+            agreed_at(version, known.version.plus(versions), marks)
         };
         let change = self.change(before.as_deref(), row.as_ref(), track.clone(), stamp);
         let row = row.map(Arc::new);
@@ -93,41 +94,55 @@ impl<A: Aggregate> Rows<A> {
         }
     }
 
-    /// What stands for a state in the track where rows alone are kept: nothing where there is a
-    /// row, which must say it all but what the log knows.
+    /// What stands in the track beside a state where rows alone are kept. Where there is a row, it
+    /// must say it all but what was known before.
     fn rowless(
         &self,
         state: &A,
         row: Option<&Row>,
-        log: Option<&A>,
+        beside: Option<&Beside<A>>,
     ) -> Result<Option<Box<RawValue>>, Unkept> {
+        let log = beside.and_then(|beside| beside.log.as_deref());
+        let gone = beside.and_then(|beside| beside.track.rowless.as_ref());
         let Some(row) = row else {
-            return Ok(beyond_row(state, None)?);
+            let had_a_life = gone.is_some() || log.is_some_and(Folded::has_events);
+            return Ok(state_without_row(state, had_a_life)?);
         };
         let said = (self.mapping.from_row)(row)?;
-        let said = match log {
-            Some(log) => (self.mapping.keeping)(said, log),
-            None => said,
+        let said = match (gone, log) {
+            (Some(gone), _) => (self.mapping.keeping)(said, &state_when_gone(gone)),
+            (None, Some(log)) => (self.mapping.keeping)(said, &log.state),
+            (None, None) => said,
         };
         if to_raw_value(&said)?.get() == to_raw_value(state)?.get() {
-            Ok(None)
+            Ok(gone.cloned())
         } else {
             Err(Unkept::NoColumn)
         }
     }
 }
 
-/// The serialized state of an aggregate that has no row and is not absent either.
-pub(super) fn beyond_row<A: Aggregate>(
+/// The serialized state of an aggregate that has no row. One that is absent needs none, unless it
+/// was something before: a row that comes back must not be taken for what the log knows.
+pub(super) fn state_without_row<A: Aggregate>(
     state: &A,
-    row: Option<&Row>,
+    had_a_life: bool,
 ) -> Result<Option<Box<RawValue>>, serde_json::Error> {
-    if row.is_some() {
-        return Ok(None);
-    }
     let state = to_raw_value(state)?;
     let is_absent = to_raw_value(&A::default())?.get() == state.get();
-    Ok((!is_absent).then_some(state))
+    Ok((had_a_life || !is_absent).then_some(state))
+}
+
+/// The state of an aggregate when its row was gone. What does not fit this program tells nothing:
+/// then what no row tells is lost, and never that of an earlier life.
+pub(super) fn state_when_gone<A: Aggregate>(told: &RawValue) -> A {
+    serde_json::from_str(told.get()).unwrap_or_else(|error| {
+        tracing::warn!(
+            aggregate_type = A::TYPE, %error,
+            "a state that has no row does not fit this program and is ignored"
+        );
+        A::default()
+    })
 }
 
 /// Why a decision cannot be kept in a row.
@@ -146,8 +161,7 @@ pub(in crate::runtime) enum Unkept {
 
 /// The track of a row that agrees with the log. Its own version leads on beside the log's, so that
 /// where rows alone are kept later a version does not mean two states.
-pub(super) fn agreed_at(log: Version, version: Version, row: Option<&Row>) -> RowTrack {
-    let marks = row.map(RowMarks::of);
+pub(super) fn agreed_at(log: Version, version: Version, marks: Option<RowMarks>) -> RowTrack {
     RowTrack {
         version: version.max(log),
         log_version: log,

@@ -8,7 +8,8 @@ use std::{
 use super::{
     Beside, Rows,
     assess::{Changes, Finding, Seen, assess, merged},
-    change::{agreed_at, beyond_row},
+    change::agreed_at,
+    lives::is_as_marked,
     mend::{Draft, Mend},
     unmet,
 };
@@ -65,17 +66,17 @@ impl<A: Aggregate> Met<'_, A> {
     /// Where events and row are both kept.
     fn dual(&self) -> Result<Fitting<A>, RecoveryError> {
         let fold = self.rows.mapping.row_of_fold(self.log);
-        if let Some(draft) = self.told_by_track() {
+        if let Some(draft) = self.told_by_track()? {
             return self.unfit(draft);
         }
         let row = self.row();
         let draft = match self.finding(fold.as_ref()) {
             Finding::Absent => return Ok(Fitting::Fits(self.as_folded(unmet()))),
-            Finding::Agrees { noted: true } => {
+            Finding::Agrees { noted: true } if !self.has_maker_to_note()? => {
                 return Ok(Fitting::Fits(self.as_folded(self.known())));
             }
             Finding::ReadTooEarly => return Ok(Fitting::ReadAgain),
-            Finding::Agrees { noted: false } => self.agreeing(Mend::Noted, row.cloned()),
+            Finding::Agrees { .. } => self.agreeing(Mend::Noted, row.cloned()),
             Finding::Behind => self.agreeing(Mend::Rewritten, fold),
             Finding::Unmet => self.adopting(&self.state_of(row)?),
             Finding::Changed(changes) => {
@@ -92,10 +93,10 @@ impl<A: Aggregate> Met<'_, A> {
         if let Some(track) = self.loaded.track.as_ref()
             && track.log_version == log
         {
-            if is_as_marked(track, row) {
+            if is_as_marked(track, row) && !self.has_maker_to_note()? {
                 return Ok(Fitting::Fits(self.of_row(self.told_state(track)?, track)));
             }
-            return self.unfit(self.noting_change(track)?);
+            return self.unfit(self.noting(track)?);
         }
         let fold = self.rows.mapping.row_of_fold(self.log);
         // Versions go on: one that was shown with another state is never given again.
@@ -133,68 +134,51 @@ impl<A: Aggregate> Met<'_, A> {
                 (mend, state, merged, version(true))
             }
         };
-        let rowless = beyond_row(&state, after.as_ref());
         let track = RowTrack {
             version,
             log_version: log,
-            marks: after.as_ref().map(RowMarks::of),
+            marks: self.marks(after.as_ref()),
             agreed: fold.as_ref().map(RowMarks::of),
-            rowless: rowless.map_err(|source| self.unserializable(&source))?,
+            rowless: match &after {
+                Some(_) => None,
+                None => self.without_row(&state)?,
+            },
         };
         self.unfit(Draft::of_row(mend, state, after, track))
-    }
-
-    /// Somebody else wrote the row, where it alone is kept: that is the next version.
-    fn noting_change(&self, track: &RowTrack) -> Result<Draft<A>, RecoveryError> {
-        let row = self.row();
-        let track = RowTrack {
-            version: track.version.next(),
-            marks: row.map(RowMarks::of),
-            rowless: None,
-            ..track.clone()
-        };
-        Ok(Draft::of_row(
-            Mend::Noted,
-            self.kept_state_of(row)?,
-            row.cloned(),
-            track,
-        ))
-    }
-
-    /// A state without a row that is in the track and in no event: what was done while rows alone
-    /// were kept.
-    fn told_by_track(&self) -> Option<Draft<A>> {
-        let track = self.loaded.track.as_ref()?;
-        let is_newest = track.log_version == self.log.version && is_as_marked(track, self.row());
-        let state = self.rowless_state(track).filter(|_| is_newest)?;
-        let json = |state: &A| serde_json::to_string(state).unwrap_or_default();
-        let is_known = json(&state) == json(&self.log.state);
-        (!is_known).then(|| self.telling(&state, "changed while rows alone were kept"))
     }
 
     /// The first event of a row.
     fn adopting(&self, state: &A) -> Draft<A> {
         let event = (self.rows.mapping.adopted)(state);
         let origin = (self.rows.mapping.origin)(&self.loaded.stamps);
-        self.with_event(Mend::Adopted, event, origin)
+        self.with_events(Mend::Adopted, vec![event], origin)
     }
 
     /// An event that tells the log what somebody else wrote.
-    fn telling(&self, state: &A, reason: &str) -> Draft<A> {
+    pub(super) fn telling(&self, state: &A, reason: &str) -> Draft<A> {
         let event = (self.rows.mapping.reconciled)(state, reason);
-        self.with_event(Mend::Reconciled, event, RowOrigin::default())
+        self.with_events(Mend::Reconciled, vec![event], RowOrigin::default())
     }
 
-    fn with_event(&self, mend: Mend, event: A::Event, origin: RowOrigin) -> Draft<A> {
+    pub(super) fn with_events(
+        &self,
+        mend: Mend,
+        events: Vec<A::Event>,
+        origin: RowOrigin,
+    ) -> Draft<A> {
         let mut state = self.log.state.clone();
-        state.apply(&event);
+        for event in &events {
+            state.apply(event);
+        }
         let after = (self.rows.mapping.to_row)(&state);
-        let log = self.log.version.next();
+        let versions = events.len() as u64;
+        let log = self.log.version.plus(versions);
+        let version = self.known().version.plus(versions);
         Draft {
-            track: agreed_at(log, self.known().version.next(), after.as_ref()),
+            track: agreed_at(log, version, self.marks(after.as_ref())),
             mend,
             state,
-            events: vec![event],
+            events,
             after,
             origin,
         }
@@ -208,7 +192,8 @@ impl<A: Aggregate> Met<'_, A> {
         } else {
             known.next()
         };
-        let track = agreed_at(self.log.version, version, after.as_ref());
+        let marks = self.marks(after.as_ref());
+        let track = agreed_at(self.log.version, version, marks);
         Draft::of_row(mend, self.log.state.clone(), after, track)
     }
 
@@ -240,11 +225,13 @@ impl<A: Aggregate> Met<'_, A> {
     }
 
     /// The state that a row says.
-    fn state_of(&self, row: Option<&Row>) -> Result<A, RecoveryError> {
+    pub(super) fn state_of(&self, row: Option<&Row>) -> Result<A, RecoveryError> {
         let Some(row) = row else {
             return Ok(A::default());
         };
-        (self.rows.mapping.from_row)(row).map_err(|source| RecoveryError::Unmappable {
+        let readable = self.loaded.readable();
+        let state = readable.and_then(|_| (self.rows.mapping.from_row)(row));
+        state.map_err(|source| RecoveryError::Unmappable {
             stream: self.stream.clone(),
             table: self.table(),
             source,
@@ -252,32 +239,12 @@ impl<A: Aggregate> Met<'_, A> {
     }
 
     /// The same, with what a row does not tell from the log.
-    fn kept_state_of(&self, row: Option<&Row>) -> Result<A, RecoveryError> {
+    pub(super) fn kept_state_of(&self, row: Option<&Row>) -> Result<A, RecoveryError> {
         let said = self.state_of(row)?;
         Ok(match row {
             Some(_) => (self.rows.mapping.keeping)(said, &self.log.state),
             None => said,
         })
-    }
-
-    /// The state of a row that is as its track says.
-    fn told_state(&self, track: &RowTrack) -> Result<A, RecoveryError> {
-        match self.rowless_state(track) {
-            Some(state) => Ok(state),
-            None => self.kept_state_of(self.row()),
-        }
-    }
-
-    /// The state in the track of an aggregate that has no row.
-    fn rowless_state(&self, track: &RowTrack) -> Option<A> {
-        let told = track.rowless.as_ref().filter(|_| self.row().is_none())?;
-        let state = serde_json::from_str(told.get()).map_err(|error| {
-            tracing::warn!(
-                stream = %self.stream, %error,
-                "a state that has no row does not fit this program and is ignored"
-            );
-        });
-        state.ok()
     }
 
     /// The fold as the state.
@@ -306,15 +273,6 @@ impl<A: Aggregate> Met<'_, A> {
                 log: Some(Arc::new(self.log.clone())),
             })),
         }
-    }
-}
-
-/// Whether a row is as it was last written or met.
-fn is_as_marked(track: &RowTrack, row: Option<&Row>) -> bool {
-    match (&track.marks, row) {
-        (None, None) => true,
-        (Some(marks), Some(row)) => marks.changed(&RowMarks::of(row)).is_empty(),
-        (None, Some(_)) | (Some(_), None) => false,
     }
 }
 

@@ -8,6 +8,7 @@ mod assess;
 mod change;
 mod fitting;
 mod holders;
+mod lives;
 mod load;
 mod mapping;
 mod mend;

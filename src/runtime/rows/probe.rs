@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use super::{Beside, Rows};
 use crate::{
-    domain::{Aggregate, Row, StreamId, Version},
+    domain::{Aggregate, Row, RowMarks, StreamId, Version, is_another},
     runtime::folded::Folded,
     store::{EventStore, ReadError},
 };
 
 /// Where an aggregate stands: all that tells whether a state of it is the newest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(in crate::runtime) struct Standing {
     /// The version that callers see.
     pub(in crate::runtime) version: Version,
     /// Its row and the version of its log; absent where its mode has no rows.
     pub(in crate::runtime) beside: Option<(Option<Arc<Row>>, Version)>,
+    /// The mark of who made its row, where that is known.
+    made: Option<String>,
 }
 
 impl Standing {
@@ -24,7 +26,15 @@ impl Standing {
         Self {
             version,
             beside: None,
+            made: None,
         }
+    }
+
+    /// Whether it is the same as another, as far as both know.
+    pub(in crate::runtime) fn is_as(&self, other: &Self) -> bool {
+        self.version == other.version
+            && self.beside == other.beside
+            && !is_another(self.made.as_deref(), other.made.as_deref())
     }
 
     /// Where a state stands.
@@ -33,8 +43,13 @@ impl Standing {
         Self {
             version: folded.version,
             beside: beside.map(|beside| (beside.row.clone(), beside.log_version(folded.version))),
+            made: beside.and_then(|beside| maker(beside.track.marks.as_ref()?)),
         }
     }
+}
+
+fn maker(marks: &RowMarks) -> Option<String> {
+    marks.maker().map(str::to_owned)
 }
 
 impl<A> Beside<A> {
@@ -56,6 +71,7 @@ impl<A: Aggregate> Rows<A> {
         let ids = std::slice::from_ref(&stream.aggregate_id);
         let loaded = self.store.load(&stream.aggregate_type, &self.table, ids);
         let loaded = loaded.await?.pop().unwrap_or_default();
+        let made = (self.mapping.origin)(&loaded.stamps);
         let log_version = store.current_version(stream).await?;
         let version = if self.alone() {
             loaded.track.map_or(Version::ZERO, |track| track.version)
@@ -65,6 +81,7 @@ impl<A: Aggregate> Rows<A> {
         Ok(Standing {
             version,
             beside: Some((loaded.row.map(Arc::new), log_version)),
+            made: maker(&RowMarks::default().made(&made)),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Rows, load};
+use super::{Rows, assess::is_said, load};
 use crate::{
     domain::{Aggregate, AggregateId, RowMarks, Version, error_chain},
     runtime::kind::Kind,
@@ -138,8 +138,8 @@ fn agrees(loaded: &LoadedRow, log: Version) -> bool {
     let marks = loaded.row.as_ref().map(RowMarks::of);
     track.log_version == log
         && track.rowless.is_none()
-        && track.agreed == marks
-        && track.marks == marks
+        && is_said(track.agreed.as_ref(), marks.as_ref())
+        && is_said(track.marks.as_ref(), marks.as_ref())
 }
 
 async fn meet_all<A: Aggregate>(kind: &Kind<A>, ids: Vec<AggregateId>, walked: &mut Walked) {

@@ -24,7 +24,10 @@ use crate::{
         AggregateId, Column, ColumnKind, LinkTable, Row, RowMarks, RowValue, Secret, StateTable,
         StreamId, Version,
     },
-    store::{Commit, EventStore, LoadedRow, RowChange, RowTrack, StateRows, Verdict, VersionedBy},
+    store::{
+        Commit, EventStore, LoadedRow, RowAccess, RowChange, RowTrack, StateRows, Verdict,
+        VersionedBy,
+    },
 };
 
 /// A program that writes the state tables without dormouse.
@@ -97,7 +100,9 @@ impl Beside {
         let other = fixture.other_program().await;
         let other = other.expect("another program, as the store has state tables");
         other.make_tables().await;
-        rows.check(&THINGS).await.expect("a table that fits");
+        rows.check(&THINGS, RowAccess::Write)
+            .await
+            .expect("a table that fits");
         Some(Self { store, rows, other })
     }
 

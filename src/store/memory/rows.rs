@@ -12,8 +12,8 @@ use super::{MemoryStore, Tables};
 use crate::{
     domain::{AggregateId, AggregateType, Row, RowValue, StateTable, StreamId},
     store::{
-        Commit, LoadedRow, Loss, ReadError, RowChange, StateRows, TableError, VersionedBy,
-        state_rows::refused,
+        Commit, LoadedRow, Loss, ReadError, RowAccess, RowChange, StateRows, TableError,
+        VersionedBy, state_rows::refused,
     },
 };
 
@@ -159,14 +159,14 @@ impl Tables {
             stamps: stamps
                 .map(|stamp| (stamp.name, row.value(stamp.name)))
                 .collect(),
-            track: None,
+            ..LoadedRow::default()
         }
     }
 }
 
 #[async_trait]
 impl StateRows for MemoryStore {
-    async fn check(&self, _table: &StateTable) -> Result<(), TableError> {
+    async fn check(&self, _table: &StateTable, _access: RowAccess) -> Result<(), TableError> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{FaultyStore, Operation};
 use crate::{
     domain::{AggregateId, AggregateType, StateTable},
-    store::{LoadedRow, ReadError, StateRows, TableError},
+    store::{LoadedRow, ReadError, RowAccess, StateRows, TableError},
 };
 
 /// The state tables of a [`FaultyStore`].
@@ -28,8 +28,8 @@ impl FaultyRows {
 
 #[async_trait]
 impl StateRows for FaultyRows {
-    async fn check(&self, table: &StateTable) -> Result<(), TableError> {
-        self.inner.check(table).await
+    async fn check(&self, table: &StateTable, access: RowAccess) -> Result<(), TableError> {
+        self.inner.check(table, access).await
     }
 
     async fn load(
@@ -50,5 +50,13 @@ impl StateRows for FaultyRows {
     ) -> Result<Vec<(String, LoadedRow)>, ReadError> {
         let page = self.inner.page(aggregate_type, table, after, limit);
         self.run(page).await
+    }
+
+    async fn count(
+        &self,
+        aggregate_type: &AggregateType,
+        table: &Arc<StateTable>,
+    ) -> Result<u64, ReadError> {
+        self.run(self.inner.count(aggregate_type, table)).await
     }
 }

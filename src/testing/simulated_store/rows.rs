@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{CallKind, SimulatedStore, effect};
 use crate::{
     domain::{AggregateId, AggregateType, StateTable},
-    store::{EventStore, LoadedRow, ReadError, StateRows, TableError},
+    store::{EventStore, LoadedRow, ReadError, RowAccess, StateRows, TableError},
 };
 
 fn rows(store: &dyn EventStore) -> Result<Arc<dyn StateRows>, ReadError> {
@@ -20,8 +20,8 @@ fn rows(store: &dyn EventStore) -> Result<Arc<dyn StateRows>, ReadError> {
 #[async_trait]
 impl StateRows for SimulatedStore {
     /// Asked before anything can go wrong.
-    async fn check(&self, table: &StateTable) -> Result<(), TableError> {
-        rows(&*self.inner)?.check(table).await
+    async fn check(&self, table: &StateTable, access: RowAccess) -> Result<(), TableError> {
+        rows(&*self.inner)?.check(table, access).await
     }
 
     async fn load(

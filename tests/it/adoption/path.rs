@@ -1,7 +1,6 @@
 //! The whole path on the tables of an existing system: from the rows alone to events alone, and back.
 
 use std::{
-    process::Output,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,16 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tokio::sync::RwLock;
 
-use crate::support::{
-    Backend, application, backends, scratch,
-    server::{Server, binary},
-};
-
-const POSTGRES: &str = include_str!("../../../examples/data/admin_api.sql");
-const SQLITE: &str = include_str!("../../../examples/data/admin_api.sqlite.sql");
-
-const GRANTS: &str = "grant select, insert, update, delete on sys_user, sys_role, sys_user_role \
-    to dormouse_app";
+use crate::support::{Backend, admin, backends, command::run, server::Server};
 
 /// How often the server is killed under load.
 const KILLS: u32 = 5;
@@ -39,24 +29,12 @@ struct System {
 
 impl System {
     async fn load(backend: Backend) -> Self {
-        let system = Self {
+        admin::load(&backend).await;
+        Self {
             backend,
             client: Client::builder().no_proxy().build().unwrap(),
             server: None,
-        };
-        let script = match &system.backend {
-            Backend::Sqlite(_) => SQLITE,
-            Backend::Postgres(_) => POSTGRES,
-        };
-        // dormouse makes the file of SQLite.
-        assert!(system.dormouse(&["migrate"]).status.success());
-        system.sql(script).await;
-        if matches!(system.backend, Backend::Postgres(_)) {
-            // The role that serves: what is dormouse's it is granted there, what is theirs here.
-            application::url(&system.backend.store_url()).await;
-            system.sql(GRANTS).await;
         }
-        system
     }
 
     /// Serves in a mode, in the place of the server before.
@@ -78,25 +56,11 @@ impl System {
             .unwrap();
     }
 
-    /// The binary beside whatever serves.
-    fn dormouse(&self, arguments: &[&str]) -> Output {
-        let directory = scratch();
-        binary()
-            .args(arguments)
-            .current_dir(directory.path())
-            .env("DORMOUSE__STORE__URL", self.backend.store_url())
-            .output()
-            .unwrap()
-    }
-
-    /// What a command prints that ends with a code.
+    /// What a command prints, beside whatever serves, that ends with a code.
     #[track_caller]
     fn prints(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.dormouse(arguments);
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{printed}\n{errors}");
-        printed
+        let ended = run(&self.backend.store_url(), arguments);
+        ended.prints(code).to_owned()
     }
 
     /// The same of a command that writes: on SQLite the server must be stopped for it.

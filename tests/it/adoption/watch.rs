@@ -66,6 +66,15 @@ async fn drift_is_told_until_a_whole_round_has_found_none() {
         "{at_first}"
     );
     until(&watch, r#"dormouse_drift{aggregate_type="User"} 0"#).await;
+    let [view] = &watch.seen().view()[..] else {
+        panic!("{:?}", watch.seen());
+    };
+    assert_eq!((view.aggregate_type.as_str(), view.differing), ("User", 0));
+    assert!(
+        view.rounds >= 2 && view.compared >= 10 && view.failures == 0,
+        "{view:?}"
+    );
+    assert!(view.last_look.is_some());
     let compared = r#"dormouse_drift_compared_total{aggregate_type="User"} 0"#;
     assert!(!figures(&watch).contains(compared));
 }

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use dormouse::testing::checker::{Call, Refusal};
+use dormouse::{
+    store::RecordedEvent,
+    testing::checker::{Call, Refusal, Row},
+};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::{
@@ -17,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::checker::{self, check, command, open, stream, told};
+use crate::support::checker::{self, check, check_with_rows, command, open, stream, told};
 
 const ROLES: usize = 4;
 const CALLERS: usize = 12;
@@ -140,6 +143,26 @@ impl Report {
         check(&*store, &self.history).await;
         store.close().await;
     }
+
+    /// The same, with the rows of the roles.
+    pub(super) async fn check_with_rows(&self, url: &str, rows: &[Row<Value>]) {
+        let store = open(url).await;
+        check_with_rows(&*store, &self.history, rows, fold).await;
+        store.close().await;
+    }
+}
+
+/// What the events that callers bring about do to the columns of a role.
+fn fold(role: &mut Value, event: &RecordedEvent) {
+    let data: Value = serde_json::from_str(event.data.get()).expect("an event is JSON");
+    let mut set = |column: &str| {
+        if let Some(value) = data.get(column) {
+            role[column] = value.clone();
+        }
+    };
+    ["code", "name", "description"]
+        .into_iter()
+        .for_each(&mut set);
 }
 
 impl World {

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::{Wire, database::Foreign, until, user};
+use super::{Wire, until, user};
 use crate::support::{
     Backend, backends,
+    database::Foreign,
     postgres::{Cluster, Options},
 };
 

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use super::{
     Reply, Wire,
     auth::{GUARDED, token},
-    database::Foreign,
     role, send, user,
 };
-use crate::support::{backends, exposition::Figures};
+use crate::support::{backends, database::Foreign, exposition::Figures};
 
 const KEY: (&str, &str) = (
     "DORMOUSE__AUTH__LOGIN_KEY",

@@ -5,7 +5,6 @@ mod auth;
 mod bodies;
 mod combinations;
 mod commands;
-mod database;
 mod edge;
 mod embed;
 mod faults;
@@ -17,6 +16,7 @@ mod limits;
 mod login;
 mod logs;
 mod metrics;
+mod modes;
 mod openapi;
 mod problems;
 mod raw;
@@ -31,11 +31,10 @@ mod stalls;
 mod streams;
 mod users;
 
-use database::Database;
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::support::{Backend, server::Server};
+use crate::support::{Backend, database::Database, server::Server};
 
 /// What makes a server light: hashing that costs nothing, and few threads and connections.
 const LIGHT: [(&str, &str); 4] = [

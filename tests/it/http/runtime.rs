@@ -1,8 +1,11 @@
 //! `GET /v1/runtime`: what the process and each live aggregate is doing.
 
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use super::{Wire, role};
+
+const ADMIN: &str = include_str!("../../../examples/data/admin_api.sqlite.sql");
 
 async fn roles(wire: &Wire, ids: &[&str]) {
     for id in ids {
@@ -98,4 +101,64 @@ async fn a_wrong_parameter_is_named() {
     }
     let unknown = wire.get("/v1/runtime?aggregate_type=Nothing").await;
     unknown.problem(404, "unknown-aggregate-type");
+}
+
+#[tokio::test]
+async fn it_tells_what_the_look_for_drift_has_seen() {
+    let backend = crate::support::Backend::sqlite();
+    let url = backend.store_url();
+    assert!(
+        crate::support::server::binary()
+            .args(["migrate"])
+            .env("DORMOUSE__STORE__URL", &url)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    other.execute(sqlx::raw_sql(ADMIN)).await.unwrap();
+    let wire = Wire::start_with(
+        &url,
+        &[
+            ("DORMOUSE__AGGREGATES__Role__MODE", "dual-write"),
+            ("DORMOUSE__AGGREGATES__Role__RECONCILE", "off"),
+            ("DORMOUSE__DRIFT__INTERVAL", "50ms"),
+        ],
+    )
+    .await;
+    for role in ["1", "2", "3"] {
+        // Each is adopted by the way, and nobody looks at its row for the log again.
+        wire.get(&format!("/v1/aggregates/Role/{role}"))
+            .await
+            .is(200);
+    }
+
+    let differing = "update sys_role set name = 'By hand' where id = '1'";
+    other.execute(differing).await.unwrap();
+
+    super::until(
+        "the row that was changed is told, and a round is done",
+        async || {
+            let read = wire.get("/v1/runtime").await;
+            let drift = read.is(200).body["drift"].as_array().unwrap().clone();
+            // Only what is in `dual-write` is looked at.
+            assert_eq!(
+                (drift.len(), &drift[0]["aggregate_type"]),
+                (1, &json!("Role"))
+            );
+            drift[0]["differing"] == 1 && drift[0]["rounds"] != 0
+        },
+    )
+    .await;
+    let read = wire.get("/v1/runtime").await;
+    let drift = &read.body["drift"][0];
+    let last = drift["last_look"].as_str().unwrap();
+    let last = chrono::DateTime::parse_from_rfc3339(last).unwrap();
+    assert!(
+        (chrono::Utc::now() - last.to_utc()).num_seconds() < 60,
+        "{last}"
+    );
+    assert!(drift["compared"].as_u64().unwrap() >= 3, "{drift}");
+    assert_eq!(drift["failures"], 0);
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Wire, database::Foreign, user};
-use crate::support::backends;
+use super::{Wire, user};
+use crate::support::{backends, database::Foreign};
 
 const PASSWORD: &str = "Tr0ub4dor-und-3";
 const CHANGED: &str = "c0rrect-h0rse-battery";

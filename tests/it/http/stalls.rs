@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Reply, Wire, database::Database, until, user};
-use crate::support::exposition::Figures;
+use super::{Reply, Wire, until, user};
+use crate::support::{database::Database, exposition::Figures};
 
 const KEY: [(&str, &str); 2] = [("Idempotency-Key", "k"), ("X-Timeout-Ms", "1000")];
 

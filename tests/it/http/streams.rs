@@ -8,8 +8,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Method, Wire, database::Foreign, role, send, until};
-use crate::support::sse::{Message, Sse};
+use super::{Method, Wire, role, send, until};
+use crate::support::{
+    database::Foreign,
+    sse::{Message, Sse},
+};
 
 const STREAM: &str = "/v1/events/stream";
 

@@ -7,6 +7,8 @@ use dormouse::{
     projection::{Projections, StartError},
     store::{AppendError, Commit, Verdict, memory::MemoryStore},
 };
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use ulid::Ulid;
 
 use super::{
     Place, append, commit, quick,
@@ -162,5 +164,98 @@ async fn an_inline_directory_shows_a_command_that_was_answered() {
             assert_eq!(read.names().len(), number + 1);
             assert!(read.position >= position);
         }
+    }
+}
+
+/// Another program that inserts events with plain SQL.
+enum Other {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Other {
+    async fn at(url: &str) -> Self {
+        if url.starts_with("sqlite:") {
+            Self::Sqlite(SqliteConnection::connect(url).await.unwrap())
+        } else {
+            Self::Postgres(PgConnection::connect(url).await.unwrap())
+        }
+    }
+
+    /// Events of aggregates of their own, in one transaction. On PostgreSQL they have no position
+    /// until the store numbers them.
+    async fn insert(&mut self, count: usize) {
+        let events = (0..count).map(|_| {
+            let (event, thing) = (Ulid::generate(), Ulid::generate());
+            let time = match self {
+                Self::Sqlite(_) => "1714885505123456",
+                Self::Postgres(_) => "now()",
+            };
+            format!("('{event}', 'Thing', '{thing}', 1, 'Thing', 1, {time}, '{event}', '{{}}')")
+        });
+        let insert = format!(
+            "insert into domain_events (id, aggregate_type, aggregate_id, version, event_type, \
+             schema_version, occurred_at, correlation_id, event_data) values {}",
+            events.collect::<Vec<_>>().join(", ")
+        );
+        let insert = sqlx::raw_sql(AssertSqlSafe(insert));
+        match self {
+            Self::Sqlite(connection) => insert.execute(connection).await.map(|_| ()),
+            Self::Postgres(connection) => insert.execute(connection).await.map(|_| ()),
+        }
+        .unwrap();
+    }
+}
+
+async fn number_all(place: &Place) {
+    while place.store.number().await.unwrap().more {}
+}
+
+#[tokio::test]
+async fn what_other_programs_insert_is_applied_once_and_in_its_place() {
+    for backend in backends().await {
+        let url = backend.store_url();
+        let place = Place::on(backend).await;
+        let mut other = Other::at(&url).await;
+        let projections = inline(&place, Tally::default()).await;
+
+        for round in 0..20 {
+            other.insert(1 + round % 3).await;
+            if round % 2 == 0 {
+                number_all(&place).await;
+            }
+            append(&*place.store, "Thing", 2).await;
+            // It may be behind now, and its position says so.
+            check(&projections, &*place.store).await;
+        }
+        // And all of it at once.
+        let inserting = async {
+            for _ in 0..30 {
+                other.insert(2).await;
+            }
+        };
+        let numbering = async {
+            for _ in 0..30 {
+                number_all(&place).await;
+            }
+        };
+        let appending = async {
+            for _ in 0..30 {
+                append(&*place.store, "Thing", 2).await;
+            }
+        };
+        tokio::join!(inserting, numbering, appending);
+        number_all(&place).await;
+
+        let foreign = (0..20).map(|round| 1 + round % 3).sum::<u64>() + 60;
+        let all = foreign + 40 + 60;
+        assert_eq!(place.store.last_position().await.unwrap().get(), all);
+        until_caught_up(&projections, 1).await;
+        assert_eq!(served(&projections).await.0, all);
+        check(&projections, &*place.store).await;
+        // And from then on it is inline again.
+        let last = append(&*place.store, "Thing", 1).await;
+        assert_eq!(served(&projections).await.0, last.get());
+        projections.shutdown().await;
     }
 }

@@ -52,13 +52,13 @@ pub(super) use on_every_store;
 /// Where events and rows are.
 pub(super) struct Place {
     pub(super) store: Arc<dyn EventStore>,
-    theirs: Theirs,
+    pub(super) theirs: Theirs,
     /// Kept as long as the place: a directory goes with it.
     backend: Option<Backend>,
 }
 
 /// How the other program gets at its rows.
-enum Theirs {
+pub(super) enum Theirs {
     Memory(MemoryStore),
     Sqlite(SqlitePool),
     Postgres(PgPool),
@@ -102,7 +102,7 @@ impl Place {
     }
 
     /// Runs a statement of the other program, and gives the first column of its first row.
-    async fn run(&self, statement: String) -> Option<String> {
+    pub(super) async fn run(&self, statement: String) -> Option<String> {
         match &self.theirs {
             Theirs::Memory(_) => panic!("there is no SQL in memory"),
             Theirs::Sqlite(pool) => {
@@ -234,7 +234,7 @@ impl Place {
     }
 
     /// A handle of the node's own: connections of PostgreSQL's end with the threads that use them.
-    async fn handle(&self) -> Arc<dyn EventStore> {
+    pub(super) async fn handle(&self) -> Arc<dyn EventStore> {
         match &self.backend {
             Some(backend @ Backend::Postgres(_)) => open(&backend.store_url()).await,
             Some(Backend::Sqlite(_)) | None => Arc::clone(&self.store),

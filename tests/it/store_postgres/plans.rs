@@ -118,7 +118,13 @@ async fn work(store: &PostgresStore, expected: u64) {
 
 /// Rows beside the events: made, read, changed.
 async fn work_on_rows(store: &PostgresStore, expected: u64) {
-    let status = |version: u64| if version % 2 == 0 { "ON" } else { "OFF" };
+    let status = |version: u64| {
+        if version.is_multiple_of(2) {
+            "ON"
+        } else {
+            "OFF"
+        }
+    };
     let changes = (0..64).map(|n| {
         let id = format!("r{n}");
         let before = (expected > 0).then(|| thing(&id, status(expected)));

@@ -2,8 +2,10 @@
 
 mod admin;
 mod fit;
+mod plans;
 mod races;
 mod refusals;
+mod rights;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

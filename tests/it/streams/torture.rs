@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{commit, open, stream};
-use crate::support::{Backend, checker, server::Server, sse::Sse};
+use crate::support::{Backend, checker, seed, server::Server, sse::Sse};
 
 const WRITERS: u64 = 8;
 /// Fewer than writers, so that they meet.
@@ -184,13 +184,6 @@ async fn append_until_known(store: &FaultyStore, batch: &Arc<[Commit]>) -> usize
             Err(_) => return batch.len(),
         }
     }
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("DORMOUSE_TEST_SEED").ok();
-    let seed = given.map_or_else(rand::random, |seed| seed.parse().expect("a number"));
-    eprintln!("DORMOUSE_TEST_SEED={seed}");
-    seed
 }
 
 fn scale() -> u32 {

@@ -7,7 +7,7 @@ use dormouse::{
     domain::{AggregateType, IdempotencyKey, StreamId, Version},
     settings::StoreSettings,
     store::{self, EventStore, RecordedEvent},
-    testing::checker::{self, Command, Evidence, History, Seen, StoredLog, Token, Told},
+    testing::checker::{self, Command, Evidence, History, Row, Seen, StoredLog, Token, Told},
 };
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use super::counter::id;
 pub(crate) const TOKEN: &str = "t-";
 
 /// What callers sent and heard. The states they were shown are not kept.
-pub(crate) type Heard = History<()>;
+pub(crate) type Heard = History<Value>;
 
 /// Opens a store by its URL, as the settings of a server would.
 pub(crate) async fn open(url: &str) -> Arc<dyn EventStore> {
@@ -39,15 +39,34 @@ pub(crate) async fn read(store: &dyn EventStore) -> StoredLog {
 
 /// Checks what is stored against what callers sent and heard, receipts included.
 pub(crate) async fn check(store: &dyn EventStore, history: &Heard) -> StoredLog {
+    check_all(store, history, None, |_, _| {}).await
+}
+
+/// The same, with the rows beside the log, each of which equals the fold of its events.
+pub(crate) async fn check_with_rows(
+    store: &dyn EventStore,
+    history: &Heard,
+    rows: &[Row<Value>],
+    fold: impl FnMut(&mut Value, &RecordedEvent),
+) {
+    check_all(store, history, Some(rows), fold).await;
+}
+
+async fn check_all(
+    store: &dyn EventStore,
+    history: &Heard,
+    rows: Option<&[Row<Value>]>,
+    fold: impl FnMut(&mut Value, &RecordedEvent),
+) -> StoredLog {
     let log = read(store).await.with_receipts(store, history).await;
     let log = log.expect("the receipts are read");
     let evidence = Evidence {
         history,
         log: &log,
         subscribers: &[],
-        rows: None,
+        rows,
     };
-    assert_eq!(checker::check(&evidence, |(), _| {}), []);
+    assert_eq!(checker::check(&evidence, fold), []);
     log
 }
 
@@ -61,7 +80,7 @@ pub(crate) fn command(token: &str, keyed: bool) -> Command {
 }
 
 /// The answer of such a command.
-pub(crate) fn told(version: u64, position: u64, replayed: bool) -> Told<()> {
+pub(crate) fn told(version: u64, position: u64, replayed: bool) -> Told<Value> {
     Told {
         seen: Seen {
             version: Version::new(version),

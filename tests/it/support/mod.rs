@@ -1,9 +1,12 @@
 //! What the tests stand on: throwaway databases and servers that never outlive the test process.
 
+pub(crate) mod admin;
 pub(crate) mod application;
 pub(crate) mod balancer;
 pub(crate) mod checker;
+pub(crate) mod command;
 pub(crate) mod counter;
+pub(crate) mod database;
 pub(crate) mod exposition;
 pub(crate) mod guardian;
 pub(crate) mod postgres;
@@ -52,6 +55,14 @@ impl Backend {
 /// One fresh place of each kind that survives its process.
 pub(crate) async fn backends() -> [Backend; 2] {
     [Backend::sqlite(), Backend::postgres().await]
+}
+
+/// What a test draws from: `DORMOUSE_TEST_SEED`, or another each time, told where the test fails.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("DORMOUSE_TEST_SEED").ok();
+    let seed = given.map_or_else(rand::random, |seed| seed.parse().expect("a number"));
+    eprintln!("DORMOUSE_TEST_SEED={seed}");
+    seed
 }
 
 /// An empty directory, which goes with the value, or with this process if it is killed.

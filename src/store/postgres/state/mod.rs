@@ -6,6 +6,7 @@ mod judge;
 mod links;
 mod read;
 mod refusal;
+mod rights;
 mod shape;
 mod tracks;
 mod write;
@@ -24,7 +25,7 @@ pub(super) use self::{
 use super::{reads::Readers, rows::number};
 use crate::{
     domain::{AggregateId, AggregateType, StateTable},
-    store::{LoadedRow, ReadError, StateRows, TableError},
+    store::{LoadedRow, ReadError, RowAccess, StateRows, TableError},
 };
 
 /// The reading side of state tables.
@@ -65,11 +66,13 @@ impl StateTables {
 
 #[async_trait]
 impl StateRows for StateTables {
-    async fn check(&self, table: &StateTable) -> Result<(), TableError> {
+    async fn check(&self, table: &StateTable, access: RowAccess) -> Result<(), TableError> {
         // As it is now, whatever was met before.
         self.catalog.forget(table);
+        rights::check_schemas(&self.readers, table).await?;
         let shape = self.catalog.read(&self.readers, table).await?;
-        fit::check(table, &shape)
+        fit::check(table, &shape)?;
+        rights::check(&self.readers, table, access).await
     }
 
     async fn load(

@@ -18,13 +18,14 @@ use super::{SqliteStore, errors::read_error};
 use crate::{
     domain::{AggregateId, AggregateType, StateTable, Version},
     store::{
-        Commit, LoadedRow, ReadError, StateRows, TableError, admission::Facts, net_rows::NetChange,
+        Commit, LoadedRow, ReadError, RowAccess, StateRows, TableError, admission::Facts,
+        net_rows::NetChange,
     },
 };
 
 #[async_trait]
 impl StateRows for SqliteStore {
-    async fn check(&self, table: &StateTable) -> Result<(), TableError> {
+    async fn check(&self, table: &StateTable, _access: RowAccess) -> Result<(), TableError> {
         fit::check(&mut *self.reader().await?, table).await
     }
 

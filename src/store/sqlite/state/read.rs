@@ -1,12 +1,17 @@
 //! Reading rows with what stands beside them: each read is one statement, so one view.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{quoted, read_failed};
 use crate::{
-    domain::{AggregateId, AggregateType, Row, StateTable},
+    domain::{
+        AggregateId, AggregateType, Column, LinkTable, Row, RowValue, StateTable, UnmappableRow,
+    },
     store::{
         LoadedRow, ReadError, RowTrack,
         row_text::{self, TrackText},
@@ -81,85 +86,245 @@ pub(super) async fn page(
     limit: u32,
 ) -> Result<Vec<(String, LoadedRow)>, ReadError> {
     let (name, key) = (quoted(&table.name), quoted(table.key));
-    let later = match after {
-        Some(_) => format!("held.{key} > ?3"),
+    let after = after.map(Key::parse);
+    let later = match &after {
         None => "?3 is null".to_owned(),
+        Some(Key::Null) => format!("?3 is null and held.{key} is not null"),
+        Some(Key::Text(_) | Key::Blob(_)) => format!("held.{key} > ?3"),
+        Some(Key::OddText(_)) => format!("held.{key} > cast(?3 as text)"),
     };
     let text = format!(
         "select 0, {TRACK}, {} from {name} as held \
          left join aggregate_rows as kept on kept.aggregate_type = ?1 \
-         and kept.aggregate_id = cast(held.{key} as text) \
+         and kept.aggregate_id = cast(held.{key} as text) and typeof(held.{key}) <> 'blob' \
          where {later} order by held.{key} limit ?2",
         columns(table),
     );
     // Safe: as in `load`.
-    let found = sqlx::query(AssertSqlSafe(text))
+    let page = sqlx::query(AssertSqlSafe(text))
         .bind(aggregate_type.as_str())
-        .bind(i64::from(limit))
-        .bind(after)
-        .fetch_all(connection)
-        .await
-        .map_err(read_failed)?;
+        .bind(i64::from(limit));
+    let page = match after {
+        None | Some(Key::Null) => page.bind(None::<String>),
+        Some(Key::Text(text)) => page.bind(text),
+        Some(Key::Blob(bytes) | Key::OddText(bytes)) => page.bind(bytes),
+    };
+    let found = page.fetch_all(connection).await.map_err(read_failed)?;
     let rows = found.iter().map(|row| {
         let (key, loaded) = loaded_row(row, table)?;
-        let key = key.ok_or_else(|| corrupt("a row without a key"))?;
-        Ok((key, loaded))
+        Ok((key.to_text(), loaded))
     });
     rows.collect()
 }
 
-/// The key, then what is mapped, the stamps, and the members of each link table.
+/// The key, then what is mapped, the stamps, the members of each link table, and which of the key
+/// and the columns are blobs.
 fn columns(table: &StateTable) -> String {
     let key = quoted(table.key);
     let mapped = table.columns.iter().chain(&table.stamps);
     let names = std::iter::once(table.key).chain(mapped.map(|column| column.name));
-    let values = names.map(|name| format!("cast(held.{} as text)", quoted(name)));
+    let names: Vec<String> = names.map(quoted).collect();
+    let values = names
+        .iter()
+        .map(|name| format!("cast(held.{name} as text)"));
     let links = table.links.iter().map(|link| {
         let (link, owner, member) = (quoted(link.name), quoted(link.owner), quoted(link.member));
+        // A number is no member: all others are text by then.
         format!(
-            "(select json_group_array(cast(link.{member} as text)) from {link} as link \
+            "(select json_group_array(case typeof(link.{member}) when 'blob' then 0 \
+             else cast(link.{member} as text) end) from {link} as link \
              where link.{owner} = held.{key})"
         )
     });
-    values.chain(links).collect::<Vec<_>>().join(", ")
+    let blobs = names
+        .iter()
+        .map(|name| format!("(typeof(held.{name}) = 'blob')"));
+    let blobs = format!("'' || {}", blobs.collect::<Vec<_>>().join(" || "));
+    let all = values.chain(links).chain([blobs]);
+    all.collect::<Vec<_>>().join(", ")
 }
 
 fn text(row: &SqliteRow, place: usize) -> Result<Option<String>, ReadError> {
     row.try_get(place).map_err(read_failed)
 }
 
-fn loaded_row(
-    row: &SqliteRow,
-    table: &StateTable,
-) -> Result<(Option<String>, LoadedRow), ReadError> {
+/// The columns of a row, one after another. SQLite's columns hold what they are given; what is no
+/// text, and reads as none, must not keep the rows beside it from being read.
+struct Columns<'r> {
+    row: &'r SqliteRow,
+    place: usize,
+    /// Which of the key and the columns are blobs, as `0` and `1`.
+    blobs: String,
+    unreadable: Option<UnmappableRow>,
+}
+
+/// A value that may be none.
+enum Cell {
+    Text(String),
+    OddText(Vec<u8>),
+    Blob(Vec<u8>),
+}
+
+impl Columns<'_> {
+    fn next(&mut self) -> Result<Option<Cell>, ReadError> {
+        let place = self.place;
+        self.place += 1;
+        let bytes: Option<Vec<u8>> = self.row.try_get(place).map_err(read_failed)?;
+        let is_blob = self.blobs.as_bytes().get(place - BEFORE_KEY) == Some(&b'1');
+        Ok(bytes.map(|bytes| match String::from_utf8(bytes) {
+            Ok(text) if is_blob => Cell::Blob(text.into_bytes()),
+            Ok(text) => Cell::Text(text),
+            Err(error) if is_blob => Cell::Blob(error.into_bytes()),
+            Err(error) => Cell::OddText(error.into_bytes()),
+        }))
+    }
+
+    fn unreadable(&mut self, column: &'static str, problem: &'static str) {
+        self.unreadable.get_or_insert_with(|| UnmappableRow {
+            column,
+            problem: problem.into(),
+        });
+    }
+
+    /// The next column of the state.
+    fn value(&mut self, column: &Column) -> Result<RowValue, ReadError> {
+        let cell = self.next()?;
+        let problem = match &cell {
+            None | Some(Cell::Text(_)) => None,
+            Some(Cell::OddText(_)) => Some("is text that is not in UTF-8"),
+            Some(Cell::Blob(_)) => Some("is a blob"),
+        };
+        if let Some(problem) = problem {
+            self.unreadable(column.name, problem);
+        }
+        Ok(row_text::value(column.kind, cell.map(Cell::into_text)))
+    }
+
+    /// The members of the next link table. One that is null is none.
+    fn members(&mut self, link: &LinkTable) -> Result<BTreeSet<String>, ReadError> {
+        let list = match self.next()? {
+            None => return Ok(BTreeSet::new()),
+            Some(Cell::Text(list)) => list,
+            Some(odd @ (Cell::OddText(_) | Cell::Blob(_))) => {
+                self.unreadable(link.name, "has a member that is not in UTF-8");
+                // As a member: it must not be the set that a commit was decided on.
+                return Ok(BTreeSet::from([odd.into_text()]));
+            }
+        };
+        let found: Vec<serde_json::Value> = serde_json::from_str(&list)
+            .map_err(|_| corrupt("members of a link table that are no list"))?;
+        let mut members = BTreeSet::new();
+        for member in found {
+            match member.as_str() {
+                Some(text) => {
+                    members.insert(text.to_owned());
+                }
+                None if member.is_null() => {}
+                None => {
+                    self.unreadable(link.name, "has a member that is a blob");
+                    members.insert("x''".to_owned());
+                }
+            }
+        }
+        Ok(members)
+    }
+}
+
+impl Cell {
+    /// As SQL would write it, where it is no text.
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::OddText(bytes) | Self::Blob(bytes) => format!("x'{}'", hex(&bytes)),
+        }
+    }
+}
+
+/// The key of a row as it stands, so that a walk goes on behind it. What is no text becomes one that
+/// is no aggregate's id.
+enum Key {
+    Null,
+    Text(String),
+    OddText(Vec<u8>),
+    Blob(Vec<u8>),
+}
+
+impl Key {
+    const NULL: &str = "(null)";
+    const ODD_TEXT: &str = "text x'";
+    const BLOB: &str = "blob x'";
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Null => Self::NULL.to_owned(),
+            Self::Text(text) => text.clone(),
+            Self::OddText(bytes) => format!("{}{}'", Self::ODD_TEXT, hex(bytes)),
+            Self::Blob(bytes) => format!("{}{}'", Self::BLOB, hex(bytes)),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let bytes = |prefix: &str| unhex(text.strip_prefix(prefix)?.strip_suffix('\'')?);
+        if text == Self::NULL {
+            return Self::Null;
+        }
+        if let Some(bytes) = bytes(Self::ODD_TEXT) {
+            return Self::OddText(bytes);
+        }
+        bytes(Self::BLOB).map_or_else(|| Self::Text(text.to_owned()), Self::Blob)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.map(byte).collect()
+}
+
+fn loaded_row(row: &SqliteRow, table: &StateTable) -> Result<(Key, LoadedRow), ReadError> {
     let mut loaded = LoadedRow {
         track: track(row)?,
         ..LoadedRow::default()
     };
-    let Some(key) = text(row, BEFORE_KEY)? else {
-        return Ok((None, loaded));
+    let flags = BEFORE_KEY + 1 + table.columns.len() + table.stamps.len() + table.links.len();
+    let mut columns = Columns {
+        row,
+        place: BEFORE_KEY,
+        blobs: text(row, flags)?.unwrap_or_default(),
+        unreadable: None,
     };
-    let mut places = BEFORE_KEY + 1..;
-    let mut next = || text(row, places.next().unwrap_or_default());
+    let key = match columns.next()? {
+        None => return Ok((Key::Null, loaded)),
+        Some(Cell::Text(text)) => Key::Text(text),
+        Some(Cell::OddText(bytes)) => Key::OddText(bytes),
+        Some(Cell::Blob(bytes)) => Key::Blob(bytes),
+    };
     let mut values = BTreeMap::new();
     for column in &table.columns {
-        values.insert(column.name, row_text::value(column.kind, next()?));
+        values.insert(column.name, columns.value(column)?);
     }
     for stamp in &table.stamps {
-        let value = row_text::value(stamp.kind, next()?);
-        loaded.stamps.push((stamp.name, value));
+        // It is no part of the state: what cannot be read tells nothing.
+        let text = columns.next()?.map(Cell::into_text);
+        loaded
+            .stamps
+            .push((stamp.name, row_text::value(stamp.kind, text)));
     }
     let mut links = BTreeMap::new();
     for link in &table.links {
-        let members: Option<BTreeSet<Option<String>>> = next()?
-            .map(|json| serde_json::from_str(&json))
-            .transpose()
-            .map_err(|_| corrupt("members of a link table that are no list"))?;
-        let members = members.into_iter().flatten().flatten();
-        links.insert(link.name, members.collect());
+        links.insert(link.name, columns.members(link)?);
     }
     loaded.row = Some(Row { values, links });
-    Ok((Some(key), loaded))
+    loaded.unreadable = columns.unreadable;
+    Ok((key, loaded))
 }
 
 fn track(row: &SqliteRow) -> Result<Option<RowTrack>, ReadError> {

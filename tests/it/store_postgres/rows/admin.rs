@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dormouse::{
     domain::{Column, ColumnKind, LinkTable, RowValue, Secret, StateTable},
-    store::{EventStore, Loss, Verdict},
+    store::{EventStore, Loss, RowAccess, Verdict},
 };
 
 use super::{
@@ -48,7 +48,12 @@ async fn a_user_of_the_admin_system_is_read_and_changed_in_its_tables() {
     let neighbour = Neighbour::at(&database.url).await;
     neighbour.run(TABLES).await;
     let store = database.store().await;
-    store.state_rows().unwrap().check(&users()).await.unwrap();
+    store
+        .state_rows()
+        .unwrap()
+        .check(&users(), RowAccess::Write)
+        .await
+        .unwrap();
 
     let loaded = load(&store, &users(), "1").await;
     let before = loaded.row.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dormouse::{
     domain::{Column, ColumnKind, LinkTable, RowValue, Secret, StateTable},
-    store::{EventStore, TableError},
+    store::{EventStore, RowAccess, TableError},
 };
 use serde_json::json;
 
@@ -14,7 +14,11 @@ use super::{
 };
 
 async fn problem(store: &impl EventStore, table: &StateTable) -> String {
-    let checked = store.state_rows().unwrap().check(table).await;
+    let checked = store
+        .state_rows()
+        .unwrap()
+        .check(table, RowAccess::Write)
+        .await;
     match checked {
         Ok(()) => "none".to_owned(),
         Err(error @ TableError::Unfit { .. }) => error.to_string(),

@@ -1,23 +1,23 @@
-//! The server's database, looked at and written to from beside.
+//! A database that a server or a command works on, looked at and written to from beside.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
 /// A connection of the test's own.
-pub(super) enum Database {
+pub(crate) enum Database {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
 
 /// An event as another program would write it.
-pub(super) struct Foreign<'a> {
-    pub(super) aggregate_id: &'a str,
-    pub(super) version: i64,
-    pub(super) event_type: &'a str,
-    pub(super) data: &'a str,
+pub(crate) struct Foreign<'a> {
+    pub(crate) aggregate_id: &'a str,
+    pub(crate) version: i64,
+    pub(crate) event_type: &'a str,
+    pub(crate) data: &'a str,
 }
 
 impl Database {
-    pub(super) async fn open(url: &str) -> Self {
+    pub(crate) async fn open(url: &str) -> Self {
         if url.starts_with("sqlite:") {
             Self::Sqlite(SqliteConnection::connect(url).await.unwrap())
         } else {
@@ -25,7 +25,7 @@ impl Database {
         }
     }
 
-    pub(super) async fn run(&mut self, statement: &str) {
+    pub(crate) async fn run(&mut self, statement: &str) {
         let query = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
         match self {
             Self::Sqlite(connection) => drop(query.execute(connection).await.unwrap()),
@@ -34,7 +34,7 @@ impl Database {
     }
 
     /// The one number that a query finds.
-    pub(super) async fn number(&mut self, query: &str) -> i64 {
+    pub(crate) async fn number(&mut self, query: &str) -> i64 {
         let query = AssertSqlSafe(query.to_owned());
         match self {
             Self::Sqlite(connection) => sqlx::query_scalar(query).fetch_one(connection).await,
@@ -44,13 +44,13 @@ impl Database {
     }
 
     /// The position of the last event of the log; zero where it is empty.
-    pub(super) async fn last_position(&mut self) -> i64 {
+    pub(crate) async fn last_position(&mut self) -> i64 {
         let query = "select coalesce(max(position), 0) from domain_events";
         self.number(query).await
     }
 
     /// All texts that a query finds.
-    pub(super) async fn texts(&mut self, query: &str) -> Vec<String> {
+    pub(crate) async fn texts(&mut self, query: &str) -> Vec<String> {
         let query = AssertSqlSafe(query.to_owned());
         match self {
             Self::Sqlite(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
@@ -60,7 +60,7 @@ impl Database {
     }
 
     /// Adds an event of a user to the log behind the server's back, and gives its position.
-    pub(super) async fn insert(&mut self, event: &Foreign<'_>) -> i64 {
+    pub(crate) async fn insert(&mut self, event: &Foreign<'_>) -> i64 {
         let position = self.last_position().await + 1;
         let (now, head) = match self {
             // Here the position is the row's own number.
