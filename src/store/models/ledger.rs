@@ -47,6 +47,9 @@ pub(super) fn position(number: i64) -> Position {
 impl ModelTx<'_> {
     /// Takes a lease that nobody holds, for a time; nothing where somebody holds it.
     ///
+    /// One that would be held for more than twice that time was given while the database's clock was
+    /// ahead, and is taken: its holder, if it still works, is fenced by its epoch.
+    ///
     /// # Errors
     /// [`ModelError`].
     pub async fn acquire_lease(
@@ -63,6 +66,8 @@ impl ModelTx<'_> {
              epoch = leases.epoch + 1, expires_at = excluded.expires_at \
              where leases.expires_at <= ",
             now,
+            " or leases.expires_at > ",
+            much_later,
             " returning epoch"
         );
         let epoch: Option<i64> = on!(self,

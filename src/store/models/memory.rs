@@ -145,7 +145,7 @@ impl Ledger {
     pub(super) fn acquire(&mut self, name: &str, holder: &str, time: Duration) -> Option<i64> {
         let now = Instant::now();
         let epoch = match self.leases.get(name) {
-            Some((_, _, expires_at)) if *expires_at > now => return None,
+            Some((_, _, end)) if *end > now && *end <= now + 2 * time => return None,
             Some((_, epoch, _)) => epoch + 1,
             None => 1,
         };

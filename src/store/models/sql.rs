@@ -31,8 +31,8 @@ macro_rules! timed {
 }
 pub(super) use timed;
 
-/// A part of a timed statement: a text, the time now, the time in `$3` microseconds, or a lock on
-/// the rows that are read.
+/// A part of a timed statement: a text, the time now, the time in `$3` microseconds or in twice as
+/// many, or a lock on the rows that are read.
 macro_rules! part {
     (postgres now) => {
         "clock_timestamp()"
@@ -45,6 +45,12 @@ macro_rules! part {
     };
     (sqlite later) => {
         "cast(unixepoch('subsec') * 1000000 as integer) + $3"
+    };
+    (postgres much_later) => {
+        "clock_timestamp() + 2 * $3::bigint * interval '1 microsecond'"
+    };
+    (sqlite much_later) => {
+        "cast(unixepoch('subsec') * 1000000 as integer) + 2 * $3"
     };
     (postgres ago) => {
         "clock_timestamp() - $2::bigint * interval '1 microsecond'"

@@ -75,6 +75,27 @@ async fn a_transaction_that_is_dropped_leaves_nothing_and_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn a_lease_from_a_clock_that_was_ahead_stops_nobody() {
+    for place in places().await {
+        let models = place.store.read_models().unwrap();
+        let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
+        let mut transaction = models.begin().await.unwrap();
+        let mut tx = transaction.tx();
+        let ahead = tx.acquire_lease("m/1", "ahead", hour).await.unwrap();
+        let ahead = ahead.expect("it was free");
+
+        let taken = tx.acquire_lease("m/1", "in time", minute).await.unwrap();
+        let renewed = tx.renew_lease("m/1", ahead, minute).await.unwrap();
+        let again = tx.acquire_lease("m/1", "another", minute).await.unwrap();
+
+        assert_eq!(taken.expect("it is taken").get(), ahead.get() + 1);
+        assert!(!renewed, "who held it is fenced");
+        assert_eq!(again, None, "it is held as any other");
+        transaction.rollback().await;
+    }
+}
+
+#[tokio::test]
 async fn another_process_goes_on_at_once_where_one_ends() {
     for place in places().await {
         another_goes_on(&place, async |first| first.shutdown().await).await;
