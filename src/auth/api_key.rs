@@ -55,7 +55,10 @@ impl ApiKey {
         if id.len() != ID_LENGTH || secret.len() != 2 * SECRET_BYTES {
             return None;
         }
-        let id = Ulid::from_string(id).ok()?;
+        // A ULID may be written in other ways, a key in one alone: it is what scanners look for.
+        let id = Ulid::from_string(id)
+            .ok()
+            .filter(|read| read.to_string() == id)?;
         let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
         for (byte, digits) in bytes.iter_mut().zip(secret.as_bytes().chunks(2)) {
             *byte = (digit(digits[0])? << 4) | digit(digits[1])?;
@@ -190,14 +193,21 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_not_read() {
-        let shown = ApiKey::random(Ulid::from_parts(1, 2)).expose();
+        let id = Ulid::from_string("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
+        let shown = ApiKey::random(id).expose();
+        assert!(ApiKey::parse(&shown).is_some());
         let upper = shown.to_uppercase();
         let long = format!("{}0", *shown);
+        let (id, secret) = shown[4..].split_at(26);
+        let small = format!("dmk_{}{secret}", id.to_lowercase());
+        let as_people_read_it = format!("dmk_{}{secret}", id.replace('0', "o"));
         for text in [
             &shown[..94],
             &shown[1..],
             &upper,
             &long,
+            &small,
+            &as_people_read_it,
             "dmk_",
             "",
             "dmk__",
