@@ -290,6 +290,13 @@ pub(super) fn is_guarded(request: &HttpRequest) -> bool {
     request.app_data::<Data<Guard>>().is_some()
 }
 
+/// Whether the server that a request came to asks for a token where this is needed.
+pub(super) fn asks_for_token(request: &HttpRequest, need: Need) -> bool {
+    request
+        .app_data::<Data<Guard>>()
+        .is_some_and(|guard| !need.is_open(guard.authenticator.settings().open_docs))
+}
+
 /// Whom a request is counted for before it is known who asks; nothing where nobody looked.
 pub(super) fn caller(request: &HttpRequest) -> Option<Caller> {
     let known = request.extensions().get::<Caller>().cloned();

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     http::{
+        auth::Need,
         problem::Code,
         routes::{ENDPOINTS, Endpoint, Verb},
     },
@@ -27,15 +28,14 @@ const TYPE: &str = "{type}";
 const COMMAND: &str = "{command}";
 
 /// The whole document. Beside each route that takes the name of a command or of a read model stand
-/// the routes that there are, with their own bodies and parameters. Where tokens are asked for
-/// (`guarded`), each says which right it needs.
+/// the routes that there are, with their own bodies and parameters. Each that a token is asked for at
+/// (`asks_for_token`) says which right it needs.
 pub(super) fn document(
     types: &[&TypeDescription],
     models: &[ModelDescription],
-    guarded: bool,
+    asks_for_token: &dyn Fn(Need) -> bool,
 ) -> Value {
-    let mut writer = Writer::new(types, models);
-    writer.guarded = guarded;
+    let mut writer = Writer::new(types, models, asks_for_token);
     for endpoint in ENDPOINTS {
         let operation = (endpoint.operation)();
         if endpoint.path.contains(COMMAND) {
@@ -60,16 +60,20 @@ pub(super) fn document(
     writer.finish()
 }
 
-struct Writer {
-    guarded: bool,
+struct Writer<'a> {
+    asks_for_token: &'a dyn Fn(Need) -> bool,
     paths: Map<String, Value>,
     components: Map<String, Value>,
     type_names: Vec<&'static str>,
     model_paths: Vec<&'static str>,
 }
 
-impl Writer {
-    fn new(types: &[&TypeDescription], models: &[ModelDescription]) -> Self {
+impl<'a> Writer<'a> {
+    fn new(
+        types: &[&TypeDescription],
+        models: &[ModelDescription],
+        asks_for_token: &'a dyn Fn(Need) -> bool,
+    ) -> Self {
         let mut components = Map::new();
         components.insert("Problem".to_owned(), problem());
         for described in types {
@@ -82,7 +86,7 @@ impl Writer {
             }
         }
         Self {
-            guarded: false,
+            asks_for_token,
             paths: Map::new(),
             components,
             type_names: types.iter().map(|known| known.aggregate_type).collect(),
@@ -128,7 +132,7 @@ impl Writer {
             "summary": operation.summary,
             "parameters": parameters,
         });
-        if self.guarded && endpoint.need.is_protected() {
+        if (self.asks_for_token)(endpoint.need) {
             // Roles of a scheme that has none of its own (OpenAPI 3.1, Security Requirement).
             written["security"] = json!([{ "token": endpoint.need.rights(path) }]);
         }

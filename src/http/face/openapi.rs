@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Dat
 
 use super::document::document;
 use crate::http::{
-    auth::is_guarded, problem::Problem, read_models::ReadModels, request::query, runtime,
+    auth::asks_for_token, problem::Problem, read_models::ReadModels, request::query, runtime,
 };
 
 pub(in crate::http) async fn openapi(request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -14,9 +14,7 @@ pub(in crate::http) async fn openapi(request: HttpRequest) -> Result<HttpRespons
     let models = models.map_or_else(Vec::new, |models| models.described());
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(document(
-            &runtime.descriptions(),
-            &models,
-            is_guarded(&request),
-        )))
+        .json(document(&runtime.descriptions(), &models, &|need| {
+            asks_for_token(&request, need)
+        })))
 }

@@ -7,7 +7,11 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::{Reply, Wire, openapi::operations, send, until, user};
+use super::{
+    Reply, Wire,
+    openapi::{document, operations},
+    send, until, user,
+};
 use crate::support::{backends, exposition::Figures, server::binary};
 
 const PUBLIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/ec.pub.pem");
@@ -480,7 +484,11 @@ async fn the_contract_is_told_to_everybody_only_where_that_is_set() {
 
     let open = Wire::sqlite(&settings).await;
 
-    open.get("/openapi.json").await.is(200);
+    let told = document(&open).await;
+    let paths = &told["paths"];
+    let own = &paths["/openapi.json"]["head"]["security"];
+    assert!(own.is_null(), "it says of itself what is so: {own}");
+    assert!(!paths["/v1/types"]["head"]["security"].is_null());
     open.get("/v1/types").await.problem(401, "unauthenticated");
 }
 
