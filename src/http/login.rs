@@ -50,7 +50,6 @@ pub(super) struct LoginRequest {
 
 /// `POST /v1/login`
 pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
-    let began = Instant::now();
     query(&request, &[])?;
     let guard = request.app_data::<Data<Guard>>();
     let guard = guard.filter(|guard| guard.authenticator().can_issue());
@@ -68,7 +67,7 @@ pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<Http
         let problem = Problem::new(Code::RateLimited, too_many.to_string());
         return Err(problem.retry_after(too_many.retry_after));
     }
-    let signed_in = signed_in(guard, &*sign_in, &credentials, &request, began).await?;
+    let signed_in = signed_in(guard, &*sign_in, &credentials, &request).await?;
     let issued = guard
         .authenticator()
         .issue(&signed_in.subject, &signed_in.rights);
@@ -107,8 +106,9 @@ async fn signed_in(
     sign_in: &dyn SignIn,
     credentials: &Credentials,
     request: &HttpRequest,
-    began: Instant,
 ) -> Result<SignedIn, Problem> {
+    // Not before the body is there: a client that holds back its last byte would use up the floor.
+    let began = Instant::now();
     let error = match sign_in.sign_in(credentials).await {
         Ok(signed_in) => return Ok(signed_in),
         Err(error) => error,
