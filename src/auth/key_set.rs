@@ -6,6 +6,7 @@ use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, EncodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
 };
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -16,6 +17,9 @@ use crate::settings::{AuthSettings, RsaAlgorithm};
 pub(super) const LOGIN_ISSUER: &str = "dormouse";
 /// The shortest secret that they may be signed with, in bytes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
+/// What a JWK has that is not public: `d` of every asymmetric kind, `k` of a shared secret (RFC 7518,
+/// section 6). Without `d` there is none of RSA's others.
+const PRIVATE_MEMBERS: [&str; 2] = ["d", "k"];
 /// The length of an elliptic point as it is in a key, by its curve: a mark and two coordinates.
 const P256_POINT: usize = 65;
 const P384_POINT: usize = 97;
@@ -146,7 +150,14 @@ fn public_keys(text: &str, settings: &AuthSettings) -> Result<Vec<VerifyingKey>,
             issuer: settings.jwt_issuer.clone(),
         }]);
     }
-    let set: JwkSet = serde_json::from_str(text).map_err(|_| "is no JWKS")?;
+    let set: Value = serde_json::from_str(text).map_err(|_| "is no JWKS")?;
+    // What is not asked for is passed over when a JWK is read: a private key would be a public one.
+    let listed = set.get("keys").and_then(Value::as_array);
+    let is_private = |jwk: &Value| PRIVATE_MEMBERS.iter().any(|name| jwk.get(name).is_some());
+    if listed.is_some_and(|listed| listed.iter().any(is_private)) {
+        return Err("holds a private or secret key; name public keys");
+    }
+    let set: JwkSet = serde_json::from_value(set).map_err(|_| "is no JWKS")?;
     let mut keys = Vec::new();
     for jwk in &set.keys {
         if jwk.common.public_key_use == Some(PublicKeyUse::Encryption) {
@@ -176,10 +187,6 @@ fn public_keys(text: &str, settings: &AuthSettings) -> Result<Vec<VerifyingKey>,
 /// The one algorithm that a key is used with: what it names, where that fits its kind, else what
 /// its kind says. Nothing where its kind is not known.
 fn jwk_algorithm(jwk: &Jwk, rsa: Algorithm) -> Result<Option<Algorithm>, &'static str> {
-    // Whoever can verify with it can sign with it: it has no place among public keys.
-    if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-        return Err("holds a secret key; name public keys");
-    }
     let curve = if let AlgorithmParameters::EllipticCurve(key) = &jwk.algorithm {
         Some(&key.curve)
     } else if let AlgorithmParameters::OctetKeyPair(key) = &jwk.algorithm {

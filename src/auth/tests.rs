@@ -262,9 +262,16 @@ async fn keys_that_would_be_dangerous_or_useless_stop_the_start() {
     let mut wrong_kind = jwk(&ec(), Algorithm::ES256, "a");
     wrong_kind["alg"] = json!("HS256");
     let secret = json!({"kty": "oct", "k": "c2VjcmV0LTczNjE", "kid": "a", "alg": "HS256"});
+    let mut private = jwk(&ec(), Algorithm::ES256, "a");
+    private["d"] = json!("planted-7361");
+    let mut private_for_others = private.clone();
+    private_for_others["use"] = json!("enc");
+    let public = jwk(&ed(), Algorithm::EdDSA, "b");
     for (keys, part) in [
         (set(&[wrong_kind]), "none of its kind"),
         (set(&[secret]), "secret key"),
+        (set(&[public.clone(), private]), "private or secret key"),
+        (set(&[public, private_for_others]), "private or secret key"),
         (set(&[]), "no key"),
         (RSA.to_owned(), "private key"),
         ("{".to_owned(), "no JWKS"),
