@@ -9,6 +9,7 @@
 
 mod api_key;
 mod attempts;
+mod follow;
 mod jwt;
 mod key_book;
 mod key_set;
@@ -23,8 +24,7 @@ mod token_cache;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use chrono::{DateTime, Utc};
@@ -46,8 +46,9 @@ use crate::{
     settings::AuthSettings,
     store::{ApiKeyTable, ReadError},
 };
+use follow::{follow_book, follow_files};
 use jwt::TokenRules;
-use key_book::{KeyBook, NOTE_EVERY};
+use key_book::KeyBook;
 use key_set::{KeySet, LOGIN_ISSUER};
 use meters::AuthMeters;
 use token_cache::TokenCache;
@@ -263,72 +264,4 @@ impl Inner {
     fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
-
-    /// Takes the keys in the files where they are others now; `told` is what was wrong the last time.
-    fn reload(&self, told: &mut Option<String>) {
-        match KeySet::read(&self.settings) {
-            Ok(keys) => {
-                *told = None;
-                if keys.is_same(&self.keys()) {
-                    return;
-                }
-                tracing::info!(keys = keys.verifying.len(), "the keys of tokens are others");
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-                self.cache.clear();
-            }
-            Err(error) => {
-                let error = crate::domain::error_chain(&error);
-                if told.as_ref() != Some(&error) {
-                    tracing::error!(error, "the keys of tokens are not read again; the old stay");
-                }
-                *told = Some(error);
-            }
-        }
-    }
-
-    async fn read_book(&self, book: &KeyBook) {
-        if let Err(error) = book.read().await {
-            tracing::warn!(%error, "the API keys could not be read");
-        }
-        let due = {
-            let mut noted_at = self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = noted_at.elapsed() >= NOTE_EVERY.min(self.settings.keys_max_age);
-            if due {
-                *noted_at = Instant::now();
-            }
-            due
-        };
-        if due && let Err(error) = book.note_uses().await {
-            tracing::warn!(%error, "when API keys were last used could not be noted");
-        }
-    }
-}
-
-/// Looks at the files every now and then, as long as there is someone to know.
-async fn follow_files(inner: Weak<Inner>) {
-    let mut told = None;
-    while let Some(pause) = pause(&inner, |settings| settings.reload) {
-        tokio::time::sleep(pause).await;
-        let Some(inner) = inner.upgrade() else { return };
-        let looked = tokio::task::spawn_blocking(move || {
-            inner.reload(&mut told);
-            told
-        });
-        let Ok(again) = looked.await else { return };
-        told = again;
-    }
-}
-
-async fn follow_book(inner: Weak<Inner>) {
-    while let Some(pause) = pause(&inner, |settings| settings.keys_reload) {
-        tokio::time::sleep(pause).await;
-        let Some(inner) = inner.upgrade() else { return };
-        if let Some(book) = &inner.book {
-            inner.read_book(book).await;
-        }
-    }
-}
-
-fn pause(inner: &Weak<Inner>, of: impl FnOnce(&AuthSettings) -> Duration) -> Option<Duration> {
-    inner.upgrade().map(|inner| of(&inner.settings))
 }

@@ -123,7 +123,10 @@ async fn the_image_serves_with_the_settings_it_brings_and_asks_who_comes() {
         .filter_map(|line| line.strip_prefix("ENV ")?.split_once('='))
         .collect();
     let bind = |(name, _): &&(&str, &str)| *name == "DORMOUSE__HTTP__BIND";
-    let (_, bind) = settings.iter().find(bind).expect("it says where it listens");
+    let (_, bind) = settings
+        .iter()
+        .find(bind)
+        .expect("it says where it listens");
     let bind: SocketAddr = bind.parse().unwrap();
     assert!(bind.ip().is_unspecified(), "nobody outside would reach it");
 
