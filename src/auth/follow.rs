@@ -12,7 +12,7 @@ use super::{
     key_book::{KeyBook, NOTE_EVERY},
     key_set::KeySet,
 };
-use crate::settings::AuthSettings;
+use crate::{domain::error_chain, settings::AuthSettings};
 
 /// Looks at the files every now and then, as long as there is someone to know.
 pub(super) async fn follow_files(inner: Weak<Inner>) {
@@ -57,7 +57,7 @@ impl Inner {
                 self.cache.clear();
             }
             Err(error) => {
-                let error = crate::domain::error_chain(&error);
+                let error = error_chain(&error);
                 if told.as_ref() != Some(&error) {
                     tracing::error!(error, "the keys of tokens are not read again; the old stay");
                 }
@@ -68,7 +68,8 @@ impl Inner {
 
     async fn read_book(&self, book: &KeyBook) {
         if let Err(error) = book.read().await {
-            tracing::warn!(%error, "the API keys could not be read");
+            let error = error_chain(&error);
+            tracing::warn!(error, "the API keys could not be read");
         }
         let due = {
             let mut noted_at = self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +80,8 @@ impl Inner {
             due
         };
         if due && let Err(error) = book.note_uses().await {
-            tracing::warn!(%error, "when API keys were last used could not be noted");
+            let error = error_chain(&error);
+            tracing::warn!(error, "when API keys were last used could not be noted");
         }
     }
 }

@@ -14,12 +14,13 @@ use chrono::TimeDelta;
 use super::*;
 use crate::store::{ApiKeyUse, StoredApiKey};
 
-/// A table in memory that can fail, and counts how often it is read.
+/// A table in memory that can fail or take its time, and counts how often it is read.
 #[derive(Debug, Default)]
 struct Table {
     keys: Mutex<Vec<StoredApiKey>>,
     fails: AtomicBool,
     reads: AtomicUsize,
+    takes: Mutex<Duration>,
 }
 
 #[async_trait]
@@ -35,6 +36,8 @@ impl ApiKeyTable for Table {
 
     async fn active(&self, _: u32) -> Result<Vec<StoredApiKey>, ReadError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        let takes = *self.takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
         if self.fails.load(Ordering::Relaxed) {
             return Err(ReadError::Unavailable("it fails".into()));
         }
@@ -117,6 +120,29 @@ async fn a_flood_of_wrong_keys_does_not_become_a_flood_of_queries() {
 
     // At the start, and for the first of them.
     assert_eq!(table.reads.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_with_unknown_keys_wait_for_one_look_at_a_slow_store_and_not_one_after_the_other() {
+    let (table, clock) = (Arc::new(Table::default()), ManualClock::default());
+    let door = keyed(&table, &clock).await;
+    *table.takes.lock().unwrap() = Duration::from_millis(1500);
+    let wrong = |number| ApiKey::random(ulid::Ulid::from_parts(number, 1)).expose();
+    let keys: Vec<_> = (0..20).map(wrong).collect();
+
+    for fails in [false, true] {
+        table.fails.store(fails, Ordering::Relaxed);
+        let before = table.reads.load(Ordering::Relaxed);
+        let began = Instant::now();
+        let all = keys.iter().map(|key| door.authenticate(key));
+        let answers = futures_util::future::join_all(all).await;
+
+        assert!(answers.iter().all(Result::is_err));
+        assert_eq!(table.reads.load(Ordering::Relaxed) - before, 1, "{fails}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{fails}");
+        // Past the pause, so that the next round looks again; the look every 5 s is yet to come.
+        tokio::time::sleep(Duration::from_millis(1001)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
