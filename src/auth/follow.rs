@@ -7,11 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    Inner,
-    key_book::{KeyBook, NOTE_EVERY},
-    key_set::KeySet,
-};
+use super::{Inner, key_book::NOTE_EVERY, key_set::KeySet};
 use crate::{domain::error_chain, settings::AuthSettings};
 
 /// Looks at the files every now and then, as long as there is someone to know.
@@ -30,11 +26,22 @@ pub(super) async fn follow_files(inner: Weak<Inner>) {
 }
 
 pub(super) async fn follow_book(inner: Weak<Inner>) {
+    let mut noted_at = Instant::now();
     while let Some(pause) = pause(&inner, |settings| settings.keys_reload) {
         tokio::time::sleep(pause).await;
         let Some(inner) = inner.upgrade() else { return };
-        if let Some(book) = &inner.book {
-            inner.read_book(book).await;
+        let Some(book) = &inner.book else { return };
+        if let Err(error) = book.read().await {
+            let error = error_chain(&error);
+            tracing::warn!(error, "the API keys could not be read");
+        }
+        if noted_at.elapsed() < NOTE_EVERY.min(inner.settings.keys_max_age) {
+            continue;
+        }
+        noted_at = Instant::now();
+        if let Err(error) = book.note_uses().await {
+            let error = error_chain(&error);
+            tracing::warn!(error, "when API keys were last used could not be noted");
         }
     }
 }
@@ -63,25 +70,6 @@ impl Inner {
                 }
                 *told = Some(error);
             }
-        }
-    }
-
-    async fn read_book(&self, book: &KeyBook) {
-        if let Err(error) = book.read().await {
-            let error = error_chain(&error);
-            tracing::warn!(error, "the API keys could not be read");
-        }
-        let due = {
-            let mut noted_at = self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = noted_at.elapsed() >= NOTE_EVERY.min(self.settings.keys_max_age);
-            if due {
-                *noted_at = Instant::now();
-            }
-            due
-        };
-        if due && let Err(error) = book.note_uses().await {
-            let error = error_chain(&error);
-            tracing::warn!(error, "when API keys were last used could not be noted");
         }
     }
 }

@@ -1,12 +1,11 @@
 //! JSON Web Tokens: signed by a key that is known, with the algorithm that the key is pinned to.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde_json::{Map, Value};
 
 use super::{Principal, Rights};
+use crate::settings::AuthSettings;
 
 /// The longest subject, in characters.
 const LONGEST_SUBJECT: usize = 256;
@@ -49,19 +48,11 @@ pub(super) struct VerifyingKey {
     pub(super) issuer: String,
 }
 
-/// What every token is checked for.
-#[derive(Debug, Clone)]
-pub(super) struct TokenRules {
-    pub(super) audience: String,
-    pub(super) rights_claim: String,
-    pub(super) leeway: Duration,
-}
-
 /// Verifies a token, and tells whose it is.
 pub(super) fn verify(
     token: &str,
     keys: &[VerifyingKey],
-    rules: &TokenRules,
+    settings: &AuthSettings,
     now: DateTime<Utc>,
 ) -> Result<Principal, TokenError> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Unreadable)?;
@@ -72,7 +63,7 @@ pub(super) fn verify(
     let mut error = TokenError::UnknownSigner;
     for key in keys.iter().filter(|key| key.fits(&header)).take(MOST_TRIES) {
         match signed_claims(token, key) {
-            Ok(claims) => return principal(&claims, key, rules, now),
+            Ok(claims) => return principal(&claims, key, settings, now),
             Err(wrong) => error = wrong,
         }
     }
@@ -111,7 +102,7 @@ fn signed_claims(token: &str, key: &VerifyingKey) -> Result<Map<String, Value>, 
 fn principal(
     claims: &Map<String, Value>,
     key: &VerifyingKey,
-    rules: &TokenRules,
+    settings: &AuthSettings,
     now: DateTime<Utc>,
 ) -> Result<Principal, TokenError> {
     let text = |name: &'static str| {
@@ -121,10 +112,10 @@ fn principal(
     if text("iss")? != key.issuer {
         return Err(TokenError::Claim("iss"));
     }
-    if !is_meant_for(claims.get("aud"), &rules.audience) {
+    if !is_meant_for(claims.get("aud"), &settings.audience) {
         return Err(TokenError::Claim("aud"));
     }
-    let leeway = chrono::TimeDelta::from_std(rules.leeway).unwrap_or_default();
+    let leeway = chrono::TimeDelta::from_std(settings.leeway).unwrap_or_default();
     let expires_at = time(claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
     // Past the end of time there is no later: then the leeway adds nothing.
     let expires_at = expires_at.checked_add_signed(leeway).unwrap_or(expires_at);
@@ -140,7 +131,7 @@ fn principal(
     if !is_subject {
         return Err(TokenError::Claim("sub"));
     }
-    let rights = rights(claims.get(&rules.rights_claim));
+    let rights = rights(claims.get(&settings.rights_claim));
     Ok(Principal::of_token(subject, rights, expires_at))
 }
 

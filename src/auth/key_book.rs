@@ -200,10 +200,25 @@ impl Held {
         }
     }
 
+    /// Whether it is the key that is stored. When it was used makes it no other: that is noted by us.
     fn same(&self, stored: &StoredApiKey) -> bool {
-        StoredApiKey {
-            last_used_at: stored.last_used_at,
-            ..self.stored.clone()
-        } == *stored
+        let StoredApiKey {
+            id,
+            name,
+            secret_hash,
+            rights,
+            created_at,
+            expires_at,
+            revoked_at,
+            last_used_at: _,
+        } = &self.stored;
+        let own = (id, name, secret_hash, rights);
+        own == (
+            &stored.id,
+            &stored.name,
+            &stored.secret_hash,
+            &stored.rights,
+        ) && (created_at, expires_at, revoked_at)
+            == (&stored.created_at, &stored.expires_at, &stored.revoked_at)
     }
 }

@@ -24,12 +24,11 @@ mod token_cache;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use tokio::time::Instant;
 
 pub use api_key::{ApiKey, CreateKeyError, NewApiKey, create_key};
 pub use attempts::{Attempts, TooMany};
@@ -47,10 +46,10 @@ use crate::{
     store::{ApiKeyTable, ReadError},
 };
 use follow::{follow_book, follow_files};
-use jwt::TokenRules;
 use key_book::KeyBook;
 use key_set::{KeySet, LOGIN_ISSUER};
 use meters::AuthMeters;
+pub(crate) use meters::{LoginOutcome, Why};
 use token_cache::TokenCache;
 
 /// Why nobody could be known.
@@ -71,13 +70,10 @@ pub struct Authenticator(Arc<Inner>);
 
 struct Inner {
     settings: AuthSettings,
-    rules: TokenRules,
     clock: Arc<dyn Clock>,
     keys: RwLock<Arc<KeySet>>,
     cache: TokenCache,
     book: Option<KeyBook>,
-    /// When it was last noted which keys were used.
-    noted_at: Mutex<Instant>,
     meters: AuthMeters,
 }
 
@@ -123,17 +119,11 @@ impl Authenticator {
             None => None,
         };
         let inner = Arc::new(Inner {
-            rules: TokenRules {
-                audience: settings.audience.clone(),
-                rights_claim: settings.rights_claim.clone(),
-                leeway: settings.leeway,
-            },
             cache: TokenCache::new(settings.token_cache),
             keys: RwLock::new(Arc::new(keys)),
             settings: settings.clone(),
             clock,
             book,
-            noted_at: Mutex::new(Instant::now()),
             meters: AuthMeters::default(),
         });
         tokio::spawn(follow_files(Arc::downgrade(&inner)));
@@ -175,7 +165,7 @@ impl Authenticator {
         // Before the keys are read: what is verified with old ones must not be kept beside new ones.
         let generation = self.0.cache.generation();
         let keys = self.0.keys();
-        let principal = jwt::verify(token, &keys.verifying, &self.0.rules, now)?;
+        let principal = jwt::verify(token, &keys.verifying, &self.0.settings, now)?;
         self.0.cache.keep(digest, principal.clone(), generation);
         Ok(principal)
     }
@@ -216,13 +206,13 @@ impl Authenticator {
         header.kid = Some(signing.id.clone());
         let claims = json!({
             "iss": LOGIN_ISSUER,
-            "aud": self.0.rules.audience,
+            "aud": self.0.settings.audience,
             "sub": subject,
             "iat": now.timestamp(),
             "exp": expires_at.timestamp(),
             // Two logins in one second are two tokens.
             "jti": ulid::Ulid::from_bytes(rand::random()).to_string(),
-            self.0.rules.rights_claim.as_str(): rights.texts().collect::<Vec<_>>(),
+            self.0.settings.rights_claim.as_str(): rights.texts().collect::<Vec<_>>(),
         });
         let token = jsonwebtoken::encode(&header, &claims, &signing.key);
         match token {
@@ -238,12 +228,12 @@ impl Authenticator {
     }
 
     /// Counts a request that was not let in.
-    pub fn count_refusal(&self, why: &str) {
+    pub(crate) fn count_refusal(&self, why: Why) {
         self.0.meters.refused(why);
     }
 
     /// Counts a login by how it ended.
-    pub fn count_login(&self, outcome: &str) {
+    pub(crate) fn count_login(&self, outcome: LoginOutcome) {
         self.0.meters.login(outcome);
     }
 

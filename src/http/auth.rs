@@ -19,7 +19,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    auth::{Attempts, Authenticator, Principal, Refusal, Right, SignIn},
+    auth::{Attempts, Authenticator, Principal, Refusal, Right, SignIn, Why},
     domain::CreatedBy,
     metrics::{Collect, Exposition},
 };
@@ -105,7 +105,7 @@ impl Guard {
     }
 
     fn refused(&self, request: &ServiceRequest, refusal: &Refusal) -> Problem {
-        self.authenticator.count_refusal(refusal.word());
+        self.authenticator.count_refusal(refusal.why());
         tracing::info!(
             why = refusal.word(),
             reason = crate::domain::error_chain(refusal),
@@ -127,7 +127,7 @@ impl Guard {
     }
 
     fn forbidden(&self, request: &ServiceRequest, who: &Principal, right: &str) -> Problem {
-        self.authenticator.count_refusal("forbidden");
+        self.authenticator.count_refusal(Why::Forbidden);
         tracing::warn!(
             subject = who.subject(),
             created_by = %who.created_by(),

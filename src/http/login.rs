@@ -16,7 +16,7 @@ use super::{
     request::{body, query},
     runtime,
 };
-use crate::auth::{Credentials, Issued, SignIn, SignInError, SignedIn, TooMany};
+use crate::auth::{Credentials, Issued, LoginOutcome, SignIn, SignInError, SignedIn, TooMany};
 
 /// A token, and what it is good for.
 #[derive(Serialize, ToSchema)]
@@ -59,7 +59,7 @@ pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<Http
     };
     let credentials = credentials(&body(&request, payload).await?)?;
     if let Err(too_many) = count(guard, &request, &credentials)? {
-        guard.authenticator().count_login("limited");
+        guard.authenticator().count_login(LoginOutcome::Limited);
         tracing::warn!(
             address = address(&request).map(tracing::field::display),
             "a login is refused: there were too many"
@@ -72,7 +72,7 @@ pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<Http
         .authenticator()
         .issue(&signed_in.subject, &signed_in.rights);
     let issued = issued.ok_or_else(|| failed("there is no key for tokens any more"))?;
-    guard.authenticator().count_login("granted");
+    guard.authenticator().count_login(LoginOutcome::Granted);
     Ok(respond(guard, &signed_in, &issued))
 }
 
@@ -114,7 +114,7 @@ async fn signed_in(
         Err(error) => error,
     };
     if error == SignInError::Refused {
-        guard.authenticator().count_login("refused");
+        guard.authenticator().count_login(LoginOutcome::Refused);
         // Not the name: people type their password there.
         tracing::info!(
             address = address(request).map(tracing::field::display),
@@ -125,7 +125,7 @@ async fn signed_in(
         sleep_until(began + floor).await;
         return Err(Problem::unauthenticated(error.to_string(), false));
     }
-    guard.authenticator().count_login("failed");
+    guard.authenticator().count_login(LoginOutcome::Failed);
     Err(match error {
         SignInError::Busy => Problem::new(Code::Overloaded, error.to_string()),
         SignInError::Unavailable => Problem::new(Code::StoreUnavailable, error.to_string()),
