@@ -7,21 +7,88 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Inner, key_book::NOTE_EVERY, key_set::KeySet};
+use super::{
+    Inner,
+    key_book::NOTE_EVERY,
+    key_set::{KeyError, KeySet, Texts},
+};
 use crate::{domain::error_chain, settings::AuthSettings};
 
-/// Looks at the files every now and then, as long as there is someone to know.
-pub(super) async fn follow_files(inner: Weak<Inner>) {
-    let mut told = None;
+/// What was seen in the files.
+struct Seen {
+    /// What the keys in force were read from.
+    used: Texts,
+    /// What came after it and cannot be used.
+    unusable: Option<Texts>,
+    /// What was told to be wrong the last time.
+    told: Option<String>,
+}
+
+/// Looks at the files every now and then, as long as there is someone to know. They are compared
+/// as they are read: only what has changed is parsed, so what is odd about it is told once.
+pub(super) async fn follow_files(inner: Weak<Inner>, used: Texts) {
+    let mut seen = Seen::new(used);
     while let Some(pause) = pause(&inner, |settings| settings.reload) {
         tokio::time::sleep(pause).await;
         let Some(inner) = inner.upgrade() else { return };
         let looked = tokio::task::spawn_blocking(move || {
-            inner.reload(&mut told);
-            told
+            inner.look(&mut seen);
+            seen
         });
         let Ok(again) = looked.await else { return };
-        told = again;
+        seen = again;
+    }
+}
+
+impl Seen {
+    const fn new(used: Texts) -> Self {
+        Self {
+            used,
+            unusable: None,
+            told: None,
+        }
+    }
+
+    fn tell(&mut self, error: &KeyError) {
+        let error = error_chain(error);
+        if self.told.as_ref() != Some(&error) {
+            tracing::error!(error, "the keys of tokens are not read again; the old stay");
+        }
+        self.told = Some(error);
+    }
+}
+
+impl Inner {
+    /// Takes the keys in the files where they are others now.
+    fn look(&self, seen: &mut Seen) {
+        let found = match Texts::read(&self.settings) {
+            Ok(found) => found,
+            Err(error) => return seen.tell(&error),
+        };
+        if found == seen.used {
+            seen.unusable = None;
+            seen.told = None;
+            return;
+        }
+        if seen.unusable.as_ref() == Some(&found) {
+            return;
+        }
+        match found.keys(&self.settings) {
+            Ok(keys) => {
+                self.take(keys);
+                *seen = Seen::new(found);
+            }
+            Err(error) => {
+                seen.tell(&error);
+                seen.unusable = Some(found);
+            }
+        }
+    }
+
+    fn take(&self, keys: KeySet) {
+        tracing::info!(keys = keys.verifying.len(), "the keys of tokens are others");
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        self.cache.clear();
     }
 }
 
@@ -48,28 +115,4 @@ pub(super) async fn follow_book(inner: Weak<Inner>) {
 
 fn pause(inner: &Weak<Inner>, of: impl FnOnce(&AuthSettings) -> Duration) -> Option<Duration> {
     inner.upgrade().map(|inner| of(&inner.settings))
-}
-
-impl Inner {
-    /// Takes the keys in the files where they are others now; `told` is what was wrong the last time.
-    fn reload(&self, told: &mut Option<String>) {
-        match KeySet::read(&self.settings) {
-            Ok(keys) => {
-                *told = None;
-                if keys.is_same(&self.keys()) {
-                    return;
-                }
-                tracing::info!(keys = keys.verifying.len(), "the keys of tokens are others");
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-                self.cache.clear();
-            }
-            Err(error) => {
-                let error = error_chain(&error);
-                if told.as_ref() != Some(&error) {
-                    tracing::error!(error, "the keys of tokens are not read again; the old stay");
-                }
-                *told = Some(error);
-            }
-        }
-    }
 }

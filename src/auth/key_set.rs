@@ -1,6 +1,9 @@
 //! The keys of tokens, out of the files that the settings name.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, EncodingKey,
@@ -47,13 +50,18 @@ pub enum KeyError {
     },
 }
 
+/// What is in the files that the settings name. It may be a secret, so it has no `Debug`.
+#[derive(PartialEq)]
+pub(super) struct Texts {
+    public_keys: Option<Zeroizing<String>>,
+    login_key: Option<Zeroizing<String>>,
+}
+
 /// All keys of tokens.
 #[derive(Debug)]
 pub(super) struct KeySet {
     pub(super) verifying: Vec<VerifyingKey>,
     pub(super) signing: Option<SigningKey>,
-    /// Of the texts they were read from.
-    digest: [u8; 32],
 }
 
 /// What the tokens of a login are signed with.
@@ -68,45 +76,54 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
-impl KeySet {
-    /// Whether both were read from the same texts.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.digest == other.digest
+impl Texts {
+    /// Reads the files anew.
+    pub(super) fn read(settings: &AuthSettings) -> Result<Self, KeyError> {
+        let read = |path: &Option<PathBuf>, setting| {
+            let path = path.as_deref();
+            path.map(|path| read(path, setting)).transpose()
+        };
+        Ok(Self {
+            public_keys: read(&settings.jwt_keys, "jwt_keys")?,
+            login_key: read(&settings.login_key_file, "login_key_file")?,
+        })
     }
 
-    /// Reads all keys anew.
-    pub(super) fn read(settings: &AuthSettings) -> Result<Self, KeyError> {
-        let mut digest = Sha256::new();
-        let mut verifying = Vec::new();
-        if let Some(path) = &settings.jwt_keys {
-            let text = read(path, "jwt_keys")?;
-            digest.update(text.as_bytes());
-            verifying = public_keys(&text, settings).map_err(|what| KeyError::Unusable {
+    /// Whether there are files that could change.
+    pub(super) const fn are_in_files(&self) -> bool {
+        self.public_keys.is_some() || self.login_key.is_some()
+    }
+
+    /// The keys in them, and that which the settings hold themselves.
+    pub(super) fn keys(&self, settings: &AuthSettings) -> Result<KeySet, KeyError> {
+        let mut verifying = match &self.public_keys {
+            Some(text) => public_keys(text, settings).map_err(|what| KeyError::Unusable {
                 setting: "jwt_keys",
                 what,
-            })?;
-        }
-        digest.update([0]);
-        let secret = match &settings.login_key_file {
-            Some(path) => read(path, "login_key_file")?,
-            None => Zeroizing::new(settings.login_key.expose().to_owned()),
+            })?,
+            None => Vec::new(),
         };
-        // Editors end a file with a line.
-        let secret = secret.trim_end_matches(['\r', '\n']);
-        digest.update(secret);
-        let signing = signing_key(secret, settings.login_key_file.is_some())?;
-        if let Some(signing) = &signing {
-            verifying.push(VerifyingKey {
-                id: Some(signing.id.clone()),
-                algorithm: Algorithm::HS256,
-                key: DecodingKey::from_secret(secret.as_bytes()),
-                issuer: LOGIN_ISSUER.to_owned(),
+        let secret = match &self.login_key {
+            // Editors end a file with a line.
+            Some(text) => Some(text.trim_end_matches(['\r', '\n'])),
+            None => Some(settings.login_key.expose()).filter(|secret| !secret.is_empty()),
+        };
+        let Some(secret) = secret else {
+            return Ok(KeySet {
+                verifying,
+                signing: None,
             });
-        }
-        Ok(Self {
+        };
+        let signing = signing_key(secret)?;
+        verifying.push(VerifyingKey {
+            id: Some(signing.id.clone()),
+            algorithm: Algorithm::HS256,
+            key: DecodingKey::from_secret(secret.as_bytes()),
+            issuer: LOGIN_ISSUER.to_owned(),
+        });
+        Ok(KeySet {
             verifying,
-            signing,
-            digest: digest.finalize().into(),
+            signing: Some(signing),
         })
     }
 }
@@ -116,10 +133,7 @@ fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<String>, KeyErro
     text.map_err(|reason| KeyError::Unreadable { setting, reason })
 }
 
-fn signing_key(secret: &str, from_file: bool) -> Result<Option<SigningKey>, KeyError> {
-    if secret.is_empty() && !from_file {
-        return Ok(None);
-    }
+fn signing_key(secret: &str) -> Result<SigningKey, KeyError> {
     if secret.len() < SHORTEST_SECRET {
         return Err(KeyError::Unusable {
             setting: "login_key_file",
@@ -134,10 +148,10 @@ fn signing_key(secret: &str, from_file: bool) -> Result<Option<SigningKey>, KeyE
         .fold("dormouse-login-".to_owned(), |id, byte| {
             format!("{id}{byte:02x}")
         });
-    Ok(Some(SigningKey {
+    Ok(SigningKey {
         id,
         key: EncodingKey::from_secret(secret.as_bytes()),
-    }))
+    })
 }
 
 fn public_keys(text: &str, settings: &AuthSettings) -> Result<Vec<VerifyingKey>, &'static str> {

@@ -47,7 +47,7 @@ use crate::{
 };
 use follow::{follow_book, follow_files};
 use key_book::KeyBook;
-use key_set::{KeySet, LOGIN_ISSUER};
+use key_set::{KeySet, LOGIN_ISSUER, Texts};
 use meters::AuthMeters;
 pub(crate) use meters::{LoginOutcome, Why};
 use token_cache::TokenCache;
@@ -110,7 +110,8 @@ impl Authenticator {
         table: Option<Arc<dyn ApiKeyTable>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let keys = KeySet::read(settings)?;
+        let texts = Texts::read(settings)?;
+        let keys = texts.keys(settings)?;
         let book = match table {
             Some(table) => {
                 let book = KeyBook::open(table, settings.max_keys, settings.keys_max_age);
@@ -126,7 +127,9 @@ impl Authenticator {
             book,
             meters: AuthMeters::default(),
         });
-        tokio::spawn(follow_files(Arc::downgrade(&inner)));
+        if texts.are_in_files() {
+            tokio::spawn(follow_files(Arc::downgrade(&inner), texts));
+        }
         if inner.book.is_some() {
             tokio::spawn(follow_book(Arc::downgrade(&inner)));
         }
