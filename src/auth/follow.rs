@@ -87,8 +87,10 @@ impl Inner {
 
     fn take(&self, keys: KeySet) {
         tracing::info!(keys = keys.verifying.len(), "the keys of tokens are others");
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-        self.cache.clear();
+        let generation = self.keys().generation + 1;
+        let keys = Arc::new(KeySet { generation, ..keys });
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.cache.begin(generation);
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Texts {
 pub(super) struct KeySet {
     pub(super) verifying: Vec<VerifyingKey>,
     pub(super) signing: Option<SigningKey>,
+    /// How many were in force before them.
+    pub(super) generation: u64,
 }
 
 /// What the tokens of a login are signed with.
@@ -112,6 +114,7 @@ impl Texts {
             return Ok(KeySet {
                 verifying,
                 signing: None,
+                generation: 0,
             });
         };
         let signing = signing_key(secret)?;
@@ -124,6 +127,7 @@ impl Texts {
         Ok(KeySet {
             verifying,
             signing: Some(signing),
+            generation: 0,
         })
     }
 }

@@ -35,6 +35,7 @@ pub use attempts::{Attempts, TooMany};
 pub use jwt::TokenError;
 pub use key_set::KeyError;
 pub use login::{Credentials, SignIn, SignInError, SignedIn};
+use principal::Source;
 pub use principal::{Principal, created_by};
 pub use refusal::Refusal;
 pub use right::{InvalidRight, Right, Rights};
@@ -46,6 +47,7 @@ use crate::{
     store::{ApiKeyTable, ReadError},
 };
 use follow::{follow_book, follow_files};
+use jwt::Verifier;
 use key_book::KeyBook;
 use key_set::{KeySet, LOGIN_ISSUER, Texts};
 use meters::AuthMeters;
@@ -165,28 +167,38 @@ impl Authenticator {
                 Ok(known)
             };
         }
-        // Before the keys are read: what is verified with old ones must not be kept beside new ones.
-        let generation = self.0.cache.generation();
         let keys = self.0.keys();
-        let principal = jwt::verify(token, &keys.verifying, &self.0.settings, now)?;
-        self.0.cache.keep(digest, principal.clone(), generation);
+        let verifier = Verifier {
+            keys: &keys,
+            settings: &self.0.settings,
+            now,
+        };
+        let principal = verifier.verify(token)?;
+        // What is verified with old keys is not kept beside new ones.
+        let (cache, generation) = (&self.0.cache, keys.generation);
+        cache.keep(digest, principal.clone(), generation);
         Ok(principal)
     }
 
-    /// Waits until a caller is not known any more: its token has expired, its key has, or was revoked.
+    /// Waits until a caller is not known any more: its token has expired or the keys of tokens are
+    /// others, its API key has expired or was revoked.
+    ///
+    /// Other keys end all that tokens of the old ones opened, though the signer may be among them
+    /// still: who comes back with its token is known, if it is.
     pub async fn until_unknown(&self, principal: &Principal) {
+        let settings = &self.0.settings;
+        let pause = match principal.source() {
+            Source::Token(_) => settings.reload,
+            Source::Key(_) => settings.keys_reload,
+        };
         loop {
             let now = self.0.clock.now();
-            let left = principal.expires_at().map(|time| time - now);
-            let revoked = principal
-                .key()
-                .is_some_and(|id| !self.0.book.as_ref().is_some_and(|book| book.knows(id)));
             // A time that is over is none that is left.
-            let left = left.map(|left| left.to_std().unwrap_or_default());
-            if revoked || left.is_some_and(|left| left.is_zero()) {
+            let left = principal.expires_at();
+            let left = left.map(|time| (time - now).to_std().unwrap_or_default());
+            if left.is_some_and(|left| left.is_zero()) || !self.0.knows(principal.source()) {
                 return;
             }
-            let pause = self.0.settings.keys_reload;
             tokio::time::sleep(left.map_or(pause, |left| left.min(pause))).await;
         }
     }
@@ -256,5 +268,13 @@ impl Collect for Authenticator {
 impl Inner {
     fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether what a caller was known by is still good.
+    fn knows(&self, source: Source) -> bool {
+        match source {
+            Source::Token(generation) => self.keys().generation == generation,
+            Source::Key(id) => self.book.as_ref().is_some_and(|book| book.knows(id)),
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Who is let in, over the wire: tokens, API keys, rights, and what a refusal tells.
 
-use std::{collections::BTreeSet, process::Output};
+use std::{collections::BTreeSet, process::Output, time::Duration};
 
 use chrono::Utc;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -516,10 +516,45 @@ async fn a_stream_ends_with_the_token_that_opened_it() {
         }
 
         let read = async { while let Ok(Some(_)) = stream.chunk().await {} };
-        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), read);
+        let ended = tokio::time::timeout(Duration::from_secs(20), read);
 
         assert!(ended.await.is_ok(), "the stream goes on");
     }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_keys_of_its_token_are_replaced_and_not_before() {
+    let folder = crate::support::scratch();
+    let file = folder.path().join("keys");
+    let key = EncodingKey::from_ec_pem(PRIVATE.as_bytes()).unwrap();
+    let key = Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
+    let unknown = json!({"kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"});
+    let keys = json!({ "keys": [key, unknown] }).to_string();
+    std::fs::write(&file, keys).unwrap();
+    let mut settings = GUARDED.to_vec();
+    settings.push(("DORMOUSE__AUTH__JWT_KEYS", file.to_str().unwrap()));
+    settings.push(("DORMOUSE__AUTH__RELOAD", "20ms"));
+    let wire = Wire::sqlite(&settings).await;
+    let token = token(&["stream", "audit"]);
+    let request = wire.request(Method::GET, "/v1/events/stream");
+    let mut stream = request.bearer_auth(&token).send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let mut ends_within = async |limit| {
+        let read = async { while let Ok(Some(_)) = stream.chunk().await {} };
+        tokio::time::timeout(limit, read).await.is_ok()
+    };
+
+    assert!(!ends_within(Duration::from_millis(500)).await);
+    // Looked at two dozen times and the same: what is odd about them was told when they were read.
+    let log = wire.server.log();
+    assert_eq!(log.matches("is passed over").count(), 1, "{log}");
+    let other = include_str!("../../keys/ed.pub.pem");
+    std::fs::write(&file, other).unwrap();
+
+    assert!(ends_within(Duration::from_secs(20)).await, "it goes on");
+    wire.get_as(&token, "/v1/events")
+        .await
+        .problem(401, "unauthenticated");
 }
 
 #[test]
