@@ -147,11 +147,7 @@ fn signing_key(secret: &str) -> Result<SigningKey, KeyError> {
     let mut hash = Sha256::new();
     hash.update(b"dormouse/login-key-id/v1");
     hash.update(secret);
-    let id = hash.finalize()[..4]
-        .iter()
-        .fold("dormouse-login-".to_owned(), |id, byte| {
-            format!("{id}{byte:02x}")
-        });
+    let id = format!("dormouse-login-{}", hex::encode(&hash.finalize()[..4]));
     Ok(SigningKey {
         id,
         key: EncodingKey::from_secret(secret.as_bytes()),
