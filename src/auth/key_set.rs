@@ -14,12 +14,10 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::jwt::VerifyingKey;
-use crate::settings::{AuthSettings, RsaAlgorithm};
+use crate::settings::{AuthSettings, RsaAlgorithm, SHORTEST_LOGIN_KEY};
 
 /// Who issues the tokens of a login.
 pub(super) const LOGIN_ISSUER: &str = "dormouse";
-/// The shortest secret that they may be signed with, in bytes (RFC 7518, section 3.2).
-const SHORTEST_SECRET: usize = 32;
 /// What a JWK has that is not public: `d` of every asymmetric kind, `k` of a shared secret (RFC 7518,
 /// section 6). Without `d` there is none of RSA's others.
 const PRIVATE_MEMBERS: [&str; 2] = ["d", "k"];
@@ -138,7 +136,7 @@ fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<String>, KeyErro
 }
 
 fn signing_key(secret: &str) -> Result<SigningKey, KeyError> {
-    if secret.len() < SHORTEST_SECRET {
+    if secret.len() < SHORTEST_LOGIN_KEY {
         return Err(KeyError::Unusable {
             setting: "login_key_file",
             what: "must hold 32 bytes at least",

@@ -10,7 +10,7 @@ use super::value::{duration, flag, number, path, text, word};
 
 /// The shortest key that tokens of a login are signed with, in bytes: HMAC-SHA-256 wants one as long
 /// as its output (RFC 7518, section 3.2).
-const SHORTEST_LOGIN_KEY: usize = 32;
+pub(crate) const SHORTEST_LOGIN_KEY: usize = 32;
 
 /// `[auth]`: who is let in, and how that is known.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
