@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", dormouse::domain::error_chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -117,16 +117,19 @@ async fn measure(
     settings: &Settings,
     adoption: &Adoption,
 ) -> Result<(), Box<dyn Error>> {
-    let tell = |measured: &str, took: Duration| figure(options, settings, measured, took);
+    let tell = |measured: &str, took: Duration, from_here: bool| {
+        let peak = memory::peak_mib().filter(|_| from_here);
+        figure(options, settings, measured, took, peak);
+    };
     let adopting = AdoptOptions {
         batch: options.batch,
         dry_run: false,
     };
     for (measured, adopts) in [("adopt", options.rows), ("again", 0)] {
-        memory::forget_peak();
+        let from_here = memory::forget_peak();
         let started = Instant::now();
         let done = adoption.adopt("User", adopting, |_| {}).await?;
-        tell(measured, started.elapsed());
+        tell(measured, started.elapsed(), from_here);
         if (done.adopted, done.refused) != (adopts, 0) {
             return Err(format!("{measured}: {done:?}").into());
         }
@@ -137,21 +140,26 @@ async fn measure(
         parallel: options.parallel.unwrap_or(cores).get(),
         ..VerifyOptions::default()
     };
-    memory::forget_peak();
+    let from_here = memory::forget_peak();
     let started = Instant::now();
     let done = adoption.verify("User", verifying, |_| {}).await?;
-    tell("verify", started.elapsed());
+    tell("verify", started.elapsed(), from_here);
     if (done.compared, done.drifted) != (options.rows, 0) {
         return Err(format!("verify: {done:?}").into());
     }
     Ok(())
 }
 
-fn figure(options: &Options, settings: &Settings, measured: &str, took: Duration) {
+fn figure(
+    options: &Options,
+    settings: &Settings,
+    measured: &str,
+    took: Duration,
+    peak: Option<u64>,
+) {
     let rows = u32::try_from(options.rows).unwrap_or(u32::MAX);
     let per_second = (f64::from(rows) / took.as_secs_f64()).round();
     let store = format!("{:?}", settings.store.url.kind()).to_lowercase();
-    let peak = memory::peak_mib();
     if options.json {
         let line = json!({
             "bench": "adopt", "store": store, "measured": measured, "rows": rows,

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-/// From here on the peak is measured anew.
-pub(crate) fn forget_peak() {
+/// From here on the peak is measured anew; false where the system does not let it.
+pub(crate) fn forget_peak() -> bool {
     // Documented in proc(5): 5 resets the peak resident set size.
-    let _ = fs::write("/proc/self/clear_refs", "5");
+    fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
 /// The most memory the process held, in MiB.

@@ -29,8 +29,6 @@ use crate::{
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 /// Between two looks at the database.
 const WATCH: Duration = Duration::from_millis(100);
-/// By then a node has looked at its clock again, which it does once a second, and renewed its leases.
-const LEASES_RENEWED: Duration = Duration::from_secs(2);
 /// Without a fault, at the end.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -180,11 +178,6 @@ async fn rage(plan: &Plan, world: &World, faults: &[Fault], record: &mut Record)
         }
         record.made(fault, took);
         revive(world, fault, record).await;
-        if fault == Fault::ClockJump && world.is_sqlite() {
-            // A node that is killed before it has renewed its leases by the right clock leaves them for an
-            // hour: an open finding in docs/reliability.md, which every other run would meet again.
-            sleep(LEASES_RENEWED).await;
-        }
         sleep(Duration::from_millis(random.random_range(10..150))).await;
     }
 }

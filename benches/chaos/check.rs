@@ -115,11 +115,12 @@ pub(crate) async fn judge(lines: impl Iterator<Item = Line>, store: &dyn EventSt
     let subscribers: Vec<Subscriber> = account.subscribers.into_values().collect();
     verdict.seen = subscribers.iter().map(|one| one.seen.len()).sum();
     let rows = if account.rows {
-        Some(with_every_stream(rows::read(store).await, &log))
+        let rows = rows::read(store).await;
+        verdict.rows = rows.len();
+        Some(with_every_stream(rows, &log))
     } else {
         None
     };
-    verdict.rows = rows.as_ref().map_or(0, Vec::len);
     let evidence = Evidence {
         history: &history,
         log: &log,

@@ -161,7 +161,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", dormouse::domain::error_chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,6 @@
 //! Who may know whom: reads the sources and fails on an import that goes the other way.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use crate::source_files::rust_files;
 
 /// Each module of the crate and the modules it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
@@ -104,24 +103,14 @@ const CONFINED: &[(&str, &[&str])] = &[
     ),
 ];
 
-const MOST_LINES: usize = 500;
-
 #[test]
 fn every_source_keeps_to_the_layering() {
-    let found: Vec<String> = sources()
+    let found: Vec<String> = rust_files(&["src"])
         .iter()
         .flat_map(|(path, source)| violations(path, source))
         .collect();
 
     assert!(found.is_empty(), "\n{}", found.join("\n"));
-}
-
-#[test]
-fn no_source_is_longer_than_five_hundred_lines() {
-    for (path, source) in sources() {
-        let lines = source.lines().count();
-        assert!(lines <= MOST_LINES, "{path} has {lines} lines");
-    }
 }
 
 #[test]
@@ -210,34 +199,6 @@ fn what_the_layering_allows_is_not_reported() {
     for (path, source) in allowed {
         assert_eq!(violations(path, source), [""; 0], "{path}: {source}");
     }
-}
-
-/// Every Rust file below `src`, by its path from the root of the repository.
-fn sources() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut directories = vec![root.join("src")];
-    let mut files: Vec<PathBuf> = Vec::new();
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    let read = |path: PathBuf| {
-        let name = path
-            .strip_prefix(root)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
-        (name, fs::read_to_string(path).unwrap())
-    };
-    files.into_iter().map(read).collect()
 }
 
 /// What this source names and must not, a sentence each.

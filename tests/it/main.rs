@@ -17,6 +17,7 @@ mod projections;
 mod rows;
 mod runtime;
 mod settings;
+mod source_files;
 mod store_postgres;
 mod streams;
 mod support;

@@ -80,10 +80,6 @@ async fn what_is_no_http_is_answered_with_a_problem_too() {
             .ends_with("urn:dormouse:problem:invalid-request\"}"),
         "{both:?}"
     );
-    let large = [b"GET / HTTP/1.1\r\nX: ", &b"x".repeat(200_000)[..]].concat();
-    if let Some(answer) = raw::exchange(address, &large).await {
-        answer.problem(431, "head-too-large");
-    }
 }
 
 async fn break_off(address: SocketAddr, part: &[u8]) {

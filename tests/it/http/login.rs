@@ -22,7 +22,7 @@ const KEY: (&str, &str) = (
 );
 
 /// A server with a login, whose refusals take no longer than they must.
-fn settings(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+pub(super) fn settings(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
     let mut settings = GUARDED.to_vec();
     settings.push(KEY);
     settings.push(("DORMOUSE__AUTH__LOGIN_FAILURE_TIME", "1ms"));

@@ -1,21 +1,12 @@
 //! The SQL functions for programs that are not dormouse: in their transaction, next to their row.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use dormouse::domain::EventId;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection, error::ErrorKind};
 
-use super::Database;
-use crate::support::{
-    application, scratch,
-    server::{Server, binary},
-};
-
-const ADMIN: &str = include_str!("../../../examples/data/admin_api.sql");
-
-const GRANT: &str = "grant select, insert, update, delete on sys_user, sys_user_role \
-    to dormouse_app";
+use crate::support::{Backend, admin, command::run, server::Server};
 
 /// A server in `dual-write` on the tables of an admin system, and a program beside it.
 struct Beside {
@@ -26,28 +17,22 @@ struct Beside {
 
 impl Beside {
     async fn start() -> Self {
-        let database = Database::fresh().await;
-        let mut other = database.connection().await;
-        other.execute(sqlx::raw_sql(ADMIN)).await.unwrap();
-        let beside = |arguments: &[&str]| run(&database.url, arguments);
+        let backend = Backend::postgres().await;
+        admin::load(&backend).await;
+        let url = backend.store_url();
         // Twice: it may be applied again at any time.
         for _ in 0..2 {
-            assert!(beside(&["migrate", "--with-functions"]).0);
+            run(&url, &["migrate", "--with-functions"]).prints(0);
         }
-        assert!(beside(&["adopt", "User"]).0);
-        application::url(&database.url).await;
-        other.execute(sqlx::raw_sql(GRANT)).await.unwrap();
+        run(&url, &["adopt", "User"]).prints(0);
+        let other = PgConnection::connect(&url).await.unwrap();
         let server = Server::start(&[
-            ("DORMOUSE__STORE__URL", database.url.as_str()),
+            ("DORMOUSE__STORE__URL", url.as_str()),
             ("DORMOUSE__AGGREGATES__User__MODE", "dual-write"),
             ("DORMOUSE__HTTP__WORKERS", "2"),
         ])
         .await;
-        Self {
-            server,
-            other,
-            url: database.url,
-        }
+        Self { server, other, url }
     }
 
     /// Their row and its event, in a transaction that ends so; the version the function gave.
@@ -84,19 +69,6 @@ impl Beside {
     }
 }
 
-fn run(url: &str, arguments: &[&str]) -> (bool, String) {
-    let directory = scratch();
-    let output = binary()
-        .args(arguments)
-        .current_dir(directory.path())
-        .env("DORMOUSE__STORE__URL", url)
-        .output()
-        .unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told).into_owned();
-    (output.status.success(), told)
-}
-
 #[tokio::test]
 async fn a_row_and_its_event_are_recorded_together_and_met_by_the_server() {
     let mut beside = Beside::start().await;
@@ -124,8 +96,7 @@ async fn a_row_and_its_event_are_recorded_together_and_met_by_the_server() {
         (&last["created_by"], &last["schema_version"]),
         (&json!("legacy"), &json!(1))
     );
-    let (agrees, told) = run(&beside.url, &["verify", "User"]);
-    assert!(agrees, "{told}");
+    run(&beside.url, &["verify", "User"]).prints(0);
 }
 
 #[tokio::test]
@@ -146,8 +117,7 @@ async fn a_stale_version_is_refused_with_the_row_and_a_rollback_leaves_nothing()
     assert_eq!(stale.code().as_deref(), Some("23505"));
     assert_eq!(stale.constraint(), Some("domain_events_stream_key"));
     assert_eq!(beside.name_and_version().await, ("First".to_owned(), 2));
-    let (agrees, told) = run(&beside.url, &["verify", "User"]);
-    assert!(agrees, "{told}");
+    run(&beside.url, &["verify", "User"]).prints(0);
 }
 
 #[tokio::test]
@@ -168,14 +138,18 @@ async fn of_two_transactions_at_one_version_the_second_waits_and_is_refused() {
     });
     let locked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
         and datname = current_database()";
-    while sqlx::query_scalar::<_, i64>(locked)
-        .fetch_one(&mut beside.other)
-        .await
-        .unwrap()
-        == 0
-    {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let waits = async {
+        while sqlx::query_scalar::<_, i64>(locked)
+            .fetch_one(&mut beside.other)
+            .await
+            .unwrap()
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), waits).await;
+    waited.expect("the second waits for the first");
     beside.other.execute("commit").await.unwrap();
 
     let refused = waiting.await.unwrap().unwrap_err();

@@ -153,7 +153,7 @@ fn table(name: &'static str, columns: &[&'static str]) -> Arc<StateTable> {
 }
 
 /// The contract's table, in part.
-pub(super) fn things() -> Arc<StateTable> {
+fn things() -> Arc<StateTable> {
     let mut things = StateTable::clone(&table("things", &["name", "status", "size"]));
     things.links = vec![LinkTable {
         name: "thing_tags",
@@ -174,7 +174,7 @@ fn row(values: &[(&'static str, RowValue)]) -> Row {
     }
 }
 
-pub(super) fn thing(name: &str, status: &str) -> Row {
+fn thing(name: &str, status: &str) -> Row {
     let mut row = row(&[
         ("name", text(name)),
         ("status", text(status)),
@@ -185,7 +185,7 @@ pub(super) fn thing(name: &str, status: &str) -> Row {
 }
 
 /// The same commit, which changes a row as well.
-pub(super) fn writing(
+fn writing(
     mut commit: Commit,
     table: &Arc<StateTable>,
     before: Option<&Row>,
@@ -210,7 +210,7 @@ pub(super) fn writing(
     commit
 }
 
-pub(super) async fn load(store: &PostgresStore, table: &Arc<StateTable>, id: &str) -> LoadedRow {
+async fn load(store: &PostgresStore, table: &Arc<StateTable>, id: &str) -> LoadedRow {
     let one = super::stream(id);
     let rows = store.state_rows().unwrap();
     let ids = [one.aggregate_id];

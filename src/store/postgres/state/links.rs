@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 use super::{
     catalog::quoted,
     shape::TableShape,
-    write::{Given, Group, RowWrites, ShapedChange},
+    write::{Given, Group, RowWrites, ShapedChange, at_address},
 };
 use crate::{
     domain::{LinkTable, Row},
@@ -75,9 +75,10 @@ impl<'a> RowWrites<'a> {
              from slot cross join {} cross join lateral (select held.ctid as address \
              from {name} as held where {is_link} for update skip locked) as held), \
              {part} as (delete from {name} as held using {part}_locked as given \
-             where held.ctid = given.address and {is_link} returning given.owner, given.member), \
+             where {} returning given.owner, given.member), \
              {part}_pairs as materialized (select distinct owner, member from {part})",
-            given.text()
+            given.text(),
+            at_address(&is_link)
         );
         // Each pair, however many rows say it.
         self.expect(&format!("{part}_pairs"), lost.len());

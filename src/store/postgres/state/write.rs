@@ -178,7 +178,7 @@ impl<'a> RowWrites<'a> {
             Write::Absent => write!(
                 self.ctes,
                 ", {part} as materialized (select {from} \
-                 where not exists (select from {name} as held where {is_key}))"
+                 where (select true from {name} as held where {is_key} limit 1) is null)"
             ),
             Write::Insert => {
                 let key = table.column(first.table.key).cast("given.id");
@@ -220,8 +220,7 @@ impl<'a> RowWrites<'a> {
         values: &[(String, String)],
     ) -> std::fmt::Result {
         let name = &table.name;
-        // The key too: in a table of partitions an address is not one row's alone.
-        let of_row = format!("held.ctid = given.address and {is_key}");
+        let of_row = at_address(is_key);
         match write {
             Write::Update => {
                 let sets: Vec<String> = values
@@ -310,6 +309,13 @@ impl Given {
         let (arrays, names) = (self.arrays.join(", "), self.names.join(", "));
         format!("unnest({arrays}) as given ({names})")
     }
+}
+
+/// That a row is the one that is locked. Its key too: in a table of partitions an address is not one
+/// row's alone. Said so that it is no equation to join by: while the table is small, a walk of all
+/// its keys would look cheaper than to go to a few addresses.
+pub(super) fn at_address(is_key: &str) -> String {
+    format!("held.ctid = given.address and ({is_key}) is true")
 }
 
 /// Items behind others in a list.
