@@ -1,15 +1,17 @@
 //! Three servers behind the real nginx and the real `HAProxy`, in the configurations that are shipped.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use serde_json::json;
 
 use super::{load::Load, scale};
-use crate::support::{Backend, balancer::Balancer, exposition::Figures, server::Server};
+use crate::support::{
+    Backend,
+    balancer::{Balancer, Balancing},
+    exposition::Figures,
+    server::Server,
+};
 
 /// How long a balancer may take to find out that a node is back.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -21,40 +23,46 @@ struct Counted {
     conflicts: f64,
 }
 
+async fn figures(server: &Server) -> Figures {
+    let page = reqwest::get(format!("{}/metrics", server.url())).await;
+    Figures::read(&page.unwrap().text().await.unwrap())
+}
+
 async fn counted(server: &Server) -> Counted {
-    let page = reqwest::get(format!("{}/metrics", server.url()))
-        .await
-        .unwrap();
-    let text = page.text().await.unwrap();
-    let sum = |beginning: &str, labels: &[&str]| -> f64 {
-        let lines = text.lines().filter(|line| line.starts_with(beginning));
-        let lines = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
-        lines
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-            .sum()
-    };
-    // Whatever the page is, it is one that Prometheus reads.
-    Figures::read(&text);
+    let figures = figures(server).await;
     Counted {
-        commands: sum("dormouse_commands_total{", &["outcome=\"committed\""]),
-        conflicts: sum("dormouse_conflicts_total{", &["with=\"version\""]),
+        commands: figures.sum("dormouse_commands_total", "outcome=\"committed\""),
+        conflicts: figures.sum("dormouse_conflicts_total", "with=\"version\""),
     }
 }
 
-async fn nodes(settings: &[(&str, &str)]) -> [Server; 3] {
+/// Three servers on one database, and a balancer before them.
+struct Behind {
+    servers: [Server; 3],
+    balancer: Balancing,
+    url: String,
+}
+
+fn settings<'a>(url: &'a str, connections: &'a str) -> [(&'static str, &'a str); 2] {
     [
-        Server::start(settings).await,
-        Server::start(settings).await,
-        Server::start(settings).await,
+        ("DORMOUSE__STORE__URL", url),
+        ("DORMOUSE__STORE__POOL", connections),
     ]
 }
 
-fn addresses(servers: &[Server; 3]) -> [SocketAddr; 3] {
-    [
-        servers[0].address(),
-        servers[1].address(),
-        servers[2].address(),
-    ]
+impl Behind {
+    async fn start(balancer: Balancer, connections: &str) -> Self {
+        let url = Backend::postgres().await.store_url();
+        let settings = settings(&url, connections);
+        let start = || Server::start(&settings);
+        let servers = [start().await, start().await, start().await];
+        let addresses = [0, 1, 2].map(|number: usize| servers[number].address());
+        Self {
+            balancer: balancer.before(addresses).await,
+            servers,
+            url,
+        }
+    }
 }
 
 #[tokio::test]
@@ -66,14 +74,11 @@ async fn a_node_that_is_killed_and_comes_back_loses_nothing_that_was_acknowledge
 
 async fn kill_one_and_start_it_again(balancer: Balancer) {
     let name = balancer;
-    let backend = Backend::postgres().await;
-    let url = backend.store_url();
-    let settings = [
-        ("DORMOUSE__STORE__URL", url.as_str()),
-        ("DORMOUSE__STORE__POOL", "3"),
-    ];
-    let mut servers = nodes(&settings).await;
-    let balancer = balancer.before(addresses(&servers)).await;
+    let Behind {
+        mut servers,
+        balancer,
+        url,
+    } = Behind::start(balancer, "3").await;
     let mut load = Load::start(vec![balancer.url()]);
 
     load.progress(200 * scale()).await;
@@ -81,7 +86,7 @@ async fn kill_one_and_start_it_again(balancer: Balancer) {
     let killed = servers[1].address();
     servers[1].kill9();
     load.progress(200 * scale()).await;
-    servers[1] = Server::start_at(killed, &settings).await;
+    servers[1] = Server::start_at(killed, &settings(&url, "3")).await;
     // nginx tries it again after `fail_timeout`, HAProxy after its next check.
     let begun = Instant::now();
     while counted(&servers[1]).await.commands < 50.0 {
@@ -133,14 +138,9 @@ async fn an_aggregate_is_at_home_at_one_node_and_what_has_no_home_is_spread() {
 }
 
 async fn ask_for_aggregates_and_for_new_ones(balancer: Balancer) {
-    let backend = Backend::postgres().await;
-    let url = backend.store_url();
-    let settings = [
-        ("DORMOUSE__STORE__URL", url.as_str()),
-        ("DORMOUSE__STORE__POOL", "2"),
-    ];
-    let servers = nodes(&settings).await;
-    let balancer = balancer.before(addresses(&servers)).await;
+    let Behind {
+        servers, balancer, ..
+    } = Behind::start(balancer, "2").await;
     let client = Client::builder().no_proxy().build().unwrap();
     let send = async |path: &str, body: serde_json::Value| {
         let sent = client
@@ -201,10 +201,7 @@ async fn ask_for_aggregates_and_for_new_ones(balancer: Balancer) {
 }
 
 async fn activations(server: &Server) -> f64 {
-    let page = reqwest::get(format!("{}/metrics", server.url()))
-        .await
-        .unwrap();
-    let figures = Figures::read(&page.text().await.unwrap());
+    let figures = figures(server).await;
     figures.get("dormouse_activations_total{aggregate_type=\"Role\"}")
 }
 
@@ -216,14 +213,11 @@ async fn a_stream_comes_through_as_it_happens() {
 }
 
 async fn follow(balancer: Balancer) {
-    let backend = Backend::postgres().await;
-    let url = backend.store_url();
-    let settings = [
-        ("DORMOUSE__STORE__URL", url.as_str()),
-        ("DORMOUSE__STORE__POOL", "2"),
-    ];
-    let servers = nodes(&settings).await;
-    let balancer = balancer.before(addresses(&servers)).await;
+    let Behind {
+        servers: _servers,
+        balancer,
+        ..
+    } = Behind::start(balancer, "2").await;
     let client = Client::builder().no_proxy().build().unwrap();
     let stream = client
         .get(format!("{}/v1/events/stream", balancer.url()))

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::{LIGHT, Wire, until, user};
-use crate::support::{Backend, server::binary};
+use crate::support::{Backend, command::run};
 
 /// A database of an owner's, and the URL by which an application role reaches it.
 async fn database() -> (String, String, String) {
@@ -12,16 +12,7 @@ async fn database() -> (String, String, String) {
     let mut owner = PgConnection::connect(&url).await.unwrap();
     let create = format!("create role \"{}\" login", role.replace('"', "\"\""));
     owner.execute(AssertSqlSafe(create)).await.unwrap();
-    let mut migrate = binary();
-    let migrate = migrate
-        .env("DORMOUSE__STORE__URL", &url)
-        .args(["migrate", "--role", &role]);
-    let migrated = migrate.output().unwrap();
-    assert!(
-        migrated.status.success(),
-        "{}",
-        String::from_utf8_lossy(&migrated.stderr)
-    );
+    run(&url, &["migrate", "--role", &role]).prints(0);
     let escaped = role.replace(' ', "%20").replace('"', "%22");
     let served = url.replace("postgres@", &format!("{escaped}@"));
     (url, served, role)
@@ -108,15 +99,9 @@ async fn a_role_that_is_not_there_or_a_store_without_roles_is_told() {
         (url, "no role nobody"),
         (sqlite.store_url(), "only PostgreSQL"),
     ] {
-        let mut migrate = binary();
-        migrate
-            .env("DORMOUSE__STORE__URL", &url)
-            .args(["migrate", "--role", "nobody"]);
+        let migrated = run(&url, &["migrate", "--role", "nobody"]);
 
-        let output = migrate.output().unwrap();
-
-        assert_eq!(output.status.code(), Some(1));
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(errors.contains(part), "{errors}");
+        assert_eq!(migrated.code, Some(1));
+        assert!(migrated.errors.contains(part), "{}", migrated.errors);
     }
 }

@@ -1,11 +1,9 @@
 //! `GET /v1/runtime`: what the process and each live aggregate is doing.
 
 use serde_json::{Value, json};
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use super::{Wire, role};
-
-const ADMIN: &str = include_str!("../../../examples/data/admin_api.sqlite.sql");
+use crate::support::{Backend, admin};
 
 async fn roles(wire: &Wire, ids: &[&str]) {
     for id in ids {
@@ -105,21 +103,10 @@ async fn a_wrong_parameter_is_named() {
 
 #[tokio::test]
 async fn it_tells_what_the_look_for_drift_has_seen() {
-    let backend = crate::support::Backend::sqlite();
-    let url = backend.store_url();
-    assert!(
-        crate::support::server::binary()
-            .args(["migrate"])
-            .env("DORMOUSE__STORE__URL", &url)
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
-    let mut other = SqliteConnection::connect(&url).await.unwrap();
-    other.execute(sqlx::raw_sql(ADMIN)).await.unwrap();
+    let backend = Backend::sqlite();
+    let mut other = admin::load(&backend).await;
     let wire = Wire::start_with(
-        &url,
+        &backend.store_url(),
         &[
             ("DORMOUSE__AGGREGATES__Role__MODE", "dual-write"),
             ("DORMOUSE__AGGREGATES__Role__RECONCILE", "off"),
@@ -135,7 +122,7 @@ async fn it_tells_what_the_look_for_drift_has_seen() {
     }
 
     let differing = "update sys_role set name = 'By hand' where id = '1'";
-    other.execute(differing).await.unwrap();
+    other.run(differing).await;
 
     super::until(
         "the row that was changed is told, and a round is done",

@@ -7,7 +7,6 @@ use dormouse::{
     projection::{Projections, StartError},
     store::{AppendError, Commit, Verdict, memory::MemoryStore},
 };
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use ulid::Ulid;
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     tally::{POISON, Tally, check, served},
     until_caught_up,
 };
-use crate::support::{Backend, backends};
+use crate::support::{Backend, backends, database::Database};
 
 async fn inline(place: &Place, tally: Tally) -> Projections {
     let builder = Projections::builder(Arc::clone(&place.store)).settings(quick());
@@ -167,44 +166,23 @@ async fn an_inline_directory_shows_a_command_that_was_answered() {
     }
 }
 
-/// Another program that inserts events with plain SQL.
-enum Other {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
-
-impl Other {
-    async fn at(url: &str) -> Self {
-        if url.starts_with("sqlite:") {
-            Self::Sqlite(SqliteConnection::connect(url).await.unwrap())
-        } else {
-            Self::Postgres(PgConnection::connect(url).await.unwrap())
-        }
-    }
-
-    /// Events of aggregates of their own, in one transaction. On PostgreSQL they have no position
-    /// until the store numbers them.
-    async fn insert(&mut self, count: usize) {
-        let events = (0..count).map(|_| {
-            let (event, thing) = (Ulid::generate(), Ulid::generate());
-            let time = match self {
-                Self::Sqlite(_) => "1714885505123456",
-                Self::Postgres(_) => "now()",
-            };
-            format!("('{event}', 'Thing', '{thing}', 1, 'Thing', 1, {time}, '{event}', '{{}}')")
-        });
-        let insert = format!(
-            "insert into domain_events (id, aggregate_type, aggregate_id, version, event_type, \
-             schema_version, occurred_at, correlation_id, event_data) values {}",
-            events.collect::<Vec<_>>().join(", ")
-        );
-        let insert = sqlx::raw_sql(AssertSqlSafe(insert));
-        match self {
-            Self::Sqlite(connection) => insert.execute(connection).await.map(|_| ()),
-            Self::Postgres(connection) => insert.execute(connection).await.map(|_| ()),
-        }
-        .unwrap();
-    }
+/// Another program inserts events of aggregates of their own, in one transaction. On PostgreSQL they
+/// have no position until the store numbers them.
+async fn insert(other: &mut Database, count: usize) {
+    let time = match other {
+        Database::Sqlite(_) => "1714885505123456",
+        Database::Postgres(_) => "now()",
+    };
+    let events = (0..count).map(|_| {
+        let (event, thing) = (Ulid::generate(), Ulid::generate());
+        format!("('{event}', 'Thing', '{thing}', 1, 'Thing', 1, {time}, '{event}', '{{}}')")
+    });
+    let insert = format!(
+        "insert into domain_events (id, aggregate_type, aggregate_id, version, event_type, \
+         schema_version, occurred_at, correlation_id, event_data) values {}",
+        events.collect::<Vec<_>>().join(", ")
+    );
+    other.run(&insert).await;
 }
 
 async fn number_all(place: &Place) {
@@ -216,11 +194,11 @@ async fn what_other_programs_insert_is_applied_once_and_in_its_place() {
     for backend in backends().await {
         let url = backend.store_url();
         let place = Place::on(backend).await;
-        let mut other = Other::at(&url).await;
+        let mut other = Database::open(&url).await;
         let projections = inline(&place, Tally::default()).await;
 
         for round in 0..20 {
-            other.insert(1 + round % 3).await;
+            insert(&mut other, 1 + round % 3).await;
             if round % 2 == 0 {
                 number_all(&place).await;
             }
@@ -231,7 +209,7 @@ async fn what_other_programs_insert_is_applied_once_and_in_its_place() {
         // And all of it at once.
         let inserting = async {
             for _ in 0..30 {
-                other.insert(2).await;
+                insert(&mut other, 2).await;
             }
         };
         let numbering = async {

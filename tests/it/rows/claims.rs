@@ -1,25 +1,11 @@
 //! Unique values of rows that other programs write.
 
-use dormouse::{runtime::CommandError, settings::Mode};
+use dormouse::runtime::CommandError;
 
 use super::{
-    person::{Leave, Register, Rename},
-    place::{Answered, Kind, Place},
+    person::{Leave, register, rename},
+    place::{Answered, Kind, Place, WITH_ROWS},
 };
-
-const WITH_ROWS: [Mode; 2] = [Mode::DualWrite, Mode::StateOnly];
-
-fn register(name: &str) -> Register {
-    Register {
-        name: name.to_owned(),
-    }
-}
-
-fn rename(name: &str) -> Rename {
-    Rename {
-        name: name.to_owned(),
-    }
-}
 
 fn taken(answered: &Answered, name: &str) -> bool {
     matches!(answered, Err(CommandError::ClaimTaken(claim)) if claim.name == "name" && claim.value == name)

@@ -8,18 +8,10 @@ use dormouse::{
 use futures_util::future::join_all;
 
 use super::{
-    person::{Person, Register, Rename, SetMemo, Visit},
-    place::{Kind, Place},
+    person::{Person, Visit, memo, register, rename},
+    place::{Kind, MODES, Place},
 };
 use crate::support::counter::id;
-
-const MODES: [Mode; 3] = [Mode::EventSourced, Mode::DualWrite, Mode::StateOnly];
-
-fn register(name: &str) -> Register {
-    Register {
-        name: name.to_owned(),
-    }
-}
 
 async fn many_commands_at_once_get_versions_without_a_gap_in_each_mode(kind: Kind) {
     for mode in MODES {
@@ -169,9 +161,6 @@ async fn one_who_left_stays_away_after_a_restart_where_the_row_is_alone(kind: Ki
 
 async fn what_no_column_tells_is_the_logs_and_cannot_be_changed_where_the_row_is_alone(kind: Kind) {
     let place = Place::of(kind).await;
-    let memo = |memo: &str| SetMemo {
-        memo: memo.to_owned(),
-    };
     let node = place.start(Mode::DualWrite).await;
     node.send("a", register("ann")).await.unwrap();
     node.send("a", memo("tea")).await.unwrap();
@@ -197,9 +186,6 @@ async fn a_command_that_changes_nothing_stores_nothing(kind: Kind) {
         let place = Place::of(kind).await;
         let node = place.start(mode).await;
         node.send("a", register("ann")).await.unwrap();
-        let rename = |name: &str| Rename {
-            name: name.to_owned(),
-        };
         let keyed = CommandOptions {
             key: Some(IdempotencyKey::parse("k").unwrap()),
             ..CommandOptions::default()

@@ -5,24 +5,15 @@ use std::sync::Arc;
 use dormouse::{
     domain::RowValue,
     runtime::CommandError,
-    settings::Mode,
     store::EventStore,
     testing::{Fault, FaultyStore, Operation},
 };
 use futures_util::future::join_all;
 
 use super::{
-    person::Register,
-    place::{Kind, Place},
+    person::register,
+    place::{Kind, Place, WITH_ROWS},
 };
-
-const WITH_ROWS: [Mode; 2] = [Mode::DualWrite, Mode::StateOnly];
-
-fn register(name: &str) -> Register {
-    Register {
-        name: name.to_owned(),
-    }
-}
 
 async fn commits_whose_answer_was_lost_are_stored_once_and_succeed(kind: Kind) {
     for mode in WITH_ROWS {

@@ -3,21 +3,9 @@
 use dormouse::settings::Mode;
 
 use super::{
-    person::{Leave, Person, Register, SetMemo},
+    person::{Leave, Person, memo, register},
     place::{Kind, Node, Place},
 };
-
-fn register(name: &str) -> Register {
-    Register {
-        name: name.to_owned(),
-    }
-}
-
-fn memo(memo: &str) -> SetMemo {
-    SetMemo {
-        memo: memo.to_owned(),
-    }
-}
 
 async fn known_memo(node: &Node) -> Option<String> {
     node.state("a").await.0.known().memo.clone()

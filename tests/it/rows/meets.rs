@@ -9,18 +9,10 @@ use dormouse::{
 };
 
 use super::{
-    person::{Person, Register, Rename, Tag, Visit, long_ago, unmapped},
-    place::{Kind, Place},
+    person::{Person, Tag, Visit, long_ago, register, rename, unmapped},
+    place::{Kind, Place, WITH_ROWS},
 };
 use crate::support::counter::id;
-
-const WITH_ROWS: [Mode; 2] = [Mode::DualWrite, Mode::StateOnly];
-
-fn register(name: &str) -> Register {
-    Register {
-        name: name.to_owned(),
-    }
-}
 
 async fn a_row_that_was_there_before_is_adopted_on_touch(kind: Kind) {
     let place = Place::of(kind).await;
@@ -109,10 +101,7 @@ async fn a_no_op_rests_on_what_others_wrote(kind: Kind) {
         node.send("a", register("ann")).await.unwrap();
         place.set_text("a", "name", "bea").await;
 
-        let rename = Rename {
-            name: "ann".to_owned(),
-        };
-        let renamed = node.send("a", rename).await.unwrap();
+        let renamed = node.send("a", rename("ann")).await.unwrap();
 
         assert!(renamed.changed, "{mode:?}");
         assert_eq!(place.text("a", "name").await.as_deref(), Some("ann"));

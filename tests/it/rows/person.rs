@@ -348,3 +348,21 @@ commands! {
         Ok(Some(PersonEvent::Left {}))
     };
 }
+
+pub(super) fn register(name: &str) -> Register {
+    Register {
+        name: name.to_owned(),
+    }
+}
+
+pub(super) fn rename(name: &str) -> Rename {
+    Rename {
+        name: name.to_owned(),
+    }
+}
+
+pub(super) fn memo(memo: &str) -> SetMemo {
+    SetMemo {
+        memo: memo.to_owned(),
+    }
+}

@@ -16,6 +16,9 @@ use sqlx::{AssertSqlSafe, PgPool, Row as _, SqlitePool, sqlite::SqliteConnectOpt
 use super::person::{Person, Visit, commands, long_ago};
 use crate::support::{Backend, checker::open, counter::id};
 
+pub(super) const MODES: [Mode; 3] = [Mode::EventSourced, Mode::DualWrite, Mode::StateOnly];
+pub(super) const WITH_ROWS: [Mode; 2] = [Mode::DualWrite, Mode::StateOnly];
+
 /// Which store.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {

@@ -4,18 +4,10 @@ use dormouse::{domain::RowValue, runtime::CommandOptions, settings::Mode};
 use futures_util::future::join_all;
 
 use super::{
-    person::{Person, Register, SetMemo, Visit},
-    place::{Kind, Node, Place},
+    person::{Person, Visit, memo, register},
+    place::{Kind, MODES, Node, Place},
 };
 use crate::support::counter::id;
-
-const MODES: [Mode; 3] = [Mode::EventSourced, Mode::DualWrite, Mode::StateOnly];
-
-fn register(name: &str) -> Register {
-    Register {
-        name: name.to_owned(),
-    }
-}
 
 /// What row, log and node say of visits.
 async fn visits(node: &Node, of: &str) -> i64 {
@@ -127,10 +119,7 @@ async fn what_was_done_to_rows_alone_is_told_to_the_log_on_the_way_back(kind: Ki
     for of in ["a", "b"] {
         node.send(of, register(of)).await.unwrap();
     }
-    let memo = SetMemo {
-        memo: "tea".to_owned(),
-    };
-    node.send("a", memo).await.unwrap();
+    node.send("a", memo("tea")).await.unwrap();
     node.stop().await;
     let node = place.start(Mode::StateOnly).await;
     node.visit("a").await.unwrap();

@@ -44,6 +44,17 @@ impl Figures {
         self.samples.get(sample).copied()
     }
 
+    /// All of one name that have a label: `kind="x"`.
+    pub(crate) fn sum(&self, name: &str, label: &str) -> f64 {
+        let labelled = |sample: &str| {
+            let labels = sample.strip_prefix(name).unwrap_or_default();
+            labels.starts_with('{') && labels.contains(label)
+        };
+        let samples = self.samples.iter();
+        let samples = samples.filter(|(sample, _)| labelled(sample));
+        samples.map(|(_, value)| value).sum()
+    }
+
     /// What has become of a figure since an earlier text.
     #[track_caller]
     pub(crate) fn since(&self, before: &Self, sample: &str) -> f64 {
