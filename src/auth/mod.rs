@@ -8,7 +8,6 @@
 //! with a token that was seen before, nothing is verified anew and nothing is asked.
 
 mod api_key;
-mod attempts;
 mod follow;
 mod jwt;
 mod key_book;
@@ -31,7 +30,6 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 pub use api_key::{ApiKey, CreateKeyError, NewApiKey, create_key};
-pub use attempts::{Attempts, TooMany};
 pub use jwt::TokenError;
 pub use key_set::KeyError;
 pub use login::{Credentials, SignIn, SignInError, SignedIn};

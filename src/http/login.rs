@@ -14,9 +14,8 @@ use super::{
     auth::{Guard, address, caller},
     problem::{Code, Problem},
     request::{body, query},
-    runtime,
 };
-use crate::auth::{Credentials, Issued, LoginOutcome, SignIn, SignInError, SignedIn, TooMany};
+use crate::auth::{Credentials, Issued, LoginOutcome, SignIn, SignInError, SignedIn};
 
 /// A token, and what it is good for.
 #[derive(Serialize, ToSchema)]
@@ -58,14 +57,15 @@ pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<Http
         return Err(Problem::new(Code::NotFound, "there is no login here"));
     };
     let credentials = credentials(&body(&request, payload).await?)?;
-    if let Err(too_many) = count(guard, &request, &credentials)? {
+    let counted = guard.logins.admit(caller(&request), credentials.username());
+    if let Err(wait) = counted {
         guard.authenticator().count_login(LoginOutcome::Limited);
         tracing::warn!(
             address = address(&request).map(tracing::field::display),
             "a login is refused: there were too many"
         );
-        let problem = Problem::new(Code::RateLimited, too_many.to_string());
-        return Err(problem.retry_after(too_many.retry_after));
+        let problem = Problem::new(Code::RateLimited, "too many logins were tried");
+        return Err(problem.retry_after(wait));
     }
     let signed_in = signed_in(guard, &*sign_in, &credentials, &request).await?;
     let issued = guard
@@ -88,17 +88,6 @@ fn credentials(body: &[u8]) -> Result<Credentials, Problem> {
              nothing else",
         )
     })
-}
-
-/// Counts the login, first by its address: so whoever tries many names uses up its own share only.
-fn count(
-    guard: &Guard,
-    request: &HttpRequest,
-    credentials: &Credentials,
-) -> Result<Result<(), TooMany>, Problem> {
-    let now = runtime(request)?.now();
-    let counted = guard.by_address.count(caller(request), now);
-    Ok(counted.and_then(|()| guard.by_username.count(credentials.username(), now)))
 }
 
 async fn signed_in(
