@@ -4,31 +4,21 @@ use std::process::ExitCode;
 
 use dormouse::{
     cli::{AdoptionCommand, AdoptionEnded},
-    domain::error_chain,
     iam,
     settings::Settings,
 };
-use tracing::error;
+
+use crate::run::{failed, to_its_end};
 
 /// The exit code for rows and events that do not agree, and for rows that were not adopted.
 const FINDINGS: u8 = 3;
 
 /// Runs a command to its end.
 pub(crate) fn run(command: AdoptionCommand, settings: &Settings) -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "no thread can be started");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(command.run(settings, iam::adoption)) {
-        Ok(AdoptionEnded::Well) => ExitCode::SUCCESS,
-        Ok(AdoptionEnded::WithFindings) => ExitCode::from(FINDINGS),
-        Err(error) => {
-            // To whoever typed the command, in words and not as a line of a log.
-            eprintln!("error: {}", error_chain(&error));
-            ExitCode::FAILURE
-        }
+    match to_its_end(command.run(settings, iam::adoption)) {
+        Ok(Ok(AdoptionEnded::Well)) => ExitCode::SUCCESS,
+        Ok(Ok(AdoptionEnded::WithFindings)) => ExitCode::from(FINDINGS),
+        Ok(Err(error)) => failed(&error, 1),
+        Err(code) => code,
     }
 }

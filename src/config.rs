@@ -1,9 +1,18 @@
 //! `dormouse config`: the settings in force.
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
-use dormouse::settings::{Settings, SettingsError, ShownSetting};
+use dormouse::{
+    cli::{CliError, unless_reader_left},
+    settings::{Settings, SettingsError, ShownSetting},
+};
 use serde_json::json;
+
+use crate::run::failed;
 
 /// Prints the settings in force, each with where it was written.
 ///
@@ -15,19 +24,24 @@ pub(crate) fn run(
     as_json: bool,
 ) -> Result<ExitCode, SettingsError> {
     let shown = Settings::shown(file, env)?;
-    let mut out = std::io::stdout().lock();
+    let printed = print(&shown, as_json).map_err(CliError::from);
+    Ok(match unless_reader_left(printed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, 1),
+    })
+}
+
+fn print(shown: &[ShownSetting], as_json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     for setting in shown {
         let line = if as_json {
-            json_line(&setting)
+            json_line(setting)
         } else {
-            text_line(&setting)
+            text_line(setting)
         };
-        // A reader who has seen enough, such as `head`, is no failure.
-        if writeln!(out, "{line}").is_err() {
-            break;
-        }
+        writeln!(out, "{line}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    out.flush()
 }
 
 fn origin(setting: &ShownSetting) -> String {

@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use dormouse::{
     cli::HistoryCommand,
-    domain::error_chain,
     iam::{self, PasswordHasher, UserDirectory},
     projection::Projection as _,
     settings::Settings,
 };
-use tracing::error;
 
-use crate::serve::password_settings;
+use crate::{
+    run::{failed, to_its_end},
+    serve::password_settings,
+};
 
 /// The exit code for what is not there.
 const NOT_FOUND: u8 = 3;
@@ -22,13 +23,6 @@ const INCOMPLETE: u8 = 4;
 
 /// Runs the command to its end.
 pub(crate) fn run(command: HistoryCommand, settings: &Settings) -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "no thread can be started");
-            return ExitCode::FAILURE;
-        }
-    };
     let hasher = match PasswordHasher::new(password_settings(&settings.iam)) {
         Ok(hasher) => hasher,
         Err(error) => return failed(&error, 1),
@@ -36,17 +30,12 @@ pub(crate) fn run(command: HistoryCommand, settings: &Settings) -> ExitCode {
     let projections = [(UserDirectory.name(), UserDirectory.version())];
     let register = |builder| iam::register(builder, &hasher);
     let read = command.run(settings, register, &projections);
-    match runtime.block_on(read) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_not_found() => failed(&error, NOT_FOUND),
-        Err(error) if error.is_refused_input() => failed(&error, REFUSED),
-        Err(error) if error.is_incomplete() => failed(&error, INCOMPLETE),
-        Err(error) => failed(&error, 1),
+    match to_its_end(read) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) if error.is_not_found() => failed(&error, NOT_FOUND),
+        Ok(Err(error)) if error.is_refused_input() => failed(&error, REFUSED),
+        Ok(Err(error)) if error.is_incomplete() => failed(&error, INCOMPLETE),
+        Ok(Err(error)) => failed(&error, 1),
+        Err(code) => code,
     }
-}
-
-/// Tells whoever typed the command, in words and not as a line of a log.
-pub(crate) fn failed(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("error: {}", error_chain(error));
-    ExitCode::from(code)
 }

@@ -9,6 +9,7 @@ mod migrate;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod replay;
+mod run;
 mod serve;
 mod throttle;
 

@@ -5,15 +5,10 @@ use std::process::ExitCode;
 use dormouse::{domain::error_chain, settings::Settings, store};
 use tracing::{error, info};
 
+use crate::run::to_its_end;
+
 /// Runs the command to its end.
 pub(crate) fn run(settings: &Settings, role: Option<&str>, with_functions: bool) -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "no thread can be started");
-            return ExitCode::FAILURE;
-        }
-    };
     let migrated = async {
         store::migrate(&settings.store).await?;
         if with_functions {
@@ -24,14 +19,15 @@ pub(crate) fn run(settings: &Settings, role: Option<&str>, with_functions: bool)
         }
         Ok::<_, store::OpenError>(())
     };
-    match runtime.block_on(migrated) {
-        Ok(()) => {
+    match to_its_end(migrated) {
+        Ok(Ok(())) => {
             info!(store = %settings.store.url, role, "the schema is up to date");
             ExitCode::SUCCESS
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             error!(store = %settings.store.url, "{}", error_chain(&error));
             ExitCode::FAILURE
         }
+        Err(code) => code,
     }
 }

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tracing::error;
 
-use crate::serve::password_settings;
+use crate::{run::to_its_end, serve::password_settings};
 
 /// The exit code for snapshots that differed.
 const DIFFERENCES: u8 = 3;
@@ -63,21 +63,15 @@ struct Sums {
 pub(crate) fn run(arguments: &ReplayArguments, mut settings: Settings) -> ExitCode {
     // Whoever replays does not mean to migrate.
     settings.store.migrate = false;
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "no thread can be started");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(replay(arguments, &settings)) {
-        Ok(sums) if sums.failed > 0 => ExitCode::FAILURE,
-        Ok(sums) if sums.differed > 0 => ExitCode::from(DIFFERENCES),
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
+    match to_its_end(replay(arguments, &settings)) {
+        Ok(Ok(sums)) if sums.failed > 0 => ExitCode::FAILURE,
+        Ok(Ok(sums)) if sums.differed > 0 => ExitCode::from(DIFFERENCES),
+        Ok(Ok(_)) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             error!("{}", error_chain(&*error));
             ExitCode::FAILURE
         }
+        Err(code) => code,
     }
 }
 

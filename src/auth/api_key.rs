@@ -15,10 +15,10 @@ use crate::{
 
 /// How every key begins, so that one that was leaked is recognized, by people and by scanners.
 const PREFIX: &str = "dmk_";
-/// The length of an id, a ULID.
-const ID_LENGTH: usize = 26;
 /// The bytes of a secret.
 const SECRET_BYTES: usize = 32;
+/// The length of a key: its prefix, a ULID, a mark, and the secret's digits.
+const LENGTH: usize = PREFIX.len() + 26 + 1 + 2 * SECRET_BYTES;
 
 /// An API key as it is shown, once: `dmk_<id>_<secret>`.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,29 +51,23 @@ impl ApiKey {
     /// Reads a key as it was shown; nothing where it is none.
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
-        let (id, secret) = token.strip_prefix(PREFIX)?.split_once('_')?;
-        if id.len() != ID_LENGTH || secret.len() != 2 * SECRET_BYTES {
-            return None;
-        }
-        // A ULID may be written in other ways, a key in one alone: it is what scanners look for.
-        let id = Ulid::from_string(id)
-            .ok()
-            .filter(|read| read.to_string() == id)?;
-        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
-        for (byte, digits) in bytes.iter_mut().zip(secret.as_bytes().chunks(2)) {
-            *byte = (digit(digits[0])? << 4) | digit(digits[1])?;
-        }
-        Some(Self { id, secret: bytes })
+        let (id, digits) = token.strip_prefix(PREFIX)?.split_once('_')?;
+        let mut secret = Zeroizing::new([0; SECRET_BYTES]);
+        hex::decode_to_slice(digits, secret.as_mut_slice()).ok()?;
+        let id = Ulid::from_string(id).ok()?;
+        let key = Self { id, secret };
+        // Both may be written in other ways, a key in one alone: it is what scanners look for.
+        (*key.expose() == token).then_some(key)
     }
 
     /// The key as text, for whoever it is made for.
     #[must_use]
     pub fn expose(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(format!("{PREFIX}{}_", self.id));
-        for byte in self.secret.iter() {
-            for half in [byte >> 4, byte & 0xf] {
-                text.push(char::from_digit(u32::from(half), 16).unwrap_or_default());
-            }
+        let digits = Zeroizing::new(hex::encode(self.secret.as_slice()));
+        // Of its full length from the start: what a text leaves behind as it grows, nobody wipes.
+        let mut text = Zeroizing::new(String::with_capacity(LENGTH));
+        for part in [PREFIX, &self.id.to_string(), "_", &digits] {
+            text.push_str(part);
         }
         text
     }
@@ -81,14 +75,6 @@ impl ApiKey {
     /// What is kept of the secret.
     pub(super) fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.secret.as_slice()).into()
-    }
-}
-
-fn digit(sign: u8) -> Option<u8> {
-    match sign {
-        b'0'..=b'9' => Some(sign - b'0'),
-        b'a'..=b'f' => Some(sign - b'a' + 10),
-        _ => None,
     }
 }
 
@@ -184,7 +170,7 @@ mod tests {
         let key = ApiKey::random(Ulid::from_parts(1, 2));
         let shown = key.expose();
 
-        assert_eq!(shown.len(), 4 + 26 + 1 + 64);
+        assert_eq!((shown.len(), shown.capacity()), (LENGTH, LENGTH));
         assert_eq!(ApiKey::parse(&shown).as_ref(), Some(&key));
         let secret = &shown[31..];
         assert!(!format!("{key:?}").contains(secret));
@@ -201,6 +187,7 @@ mod tests {
         let (id, secret) = shown[4..].split_at(26);
         let small = format!("dmk_{}{secret}", id.to_lowercase());
         let as_people_read_it = format!("dmk_{}{secret}", id.replace('0', "o"));
+        let large = format!("dmk_{id}_{}", "AB".repeat(32));
         for text in [
             &shown[..94],
             &shown[1..],
@@ -208,6 +195,7 @@ mod tests {
             &long,
             &small,
             &as_people_read_it,
+            &large,
             "dmk_",
             "",
             "dmk__",

@@ -1,12 +1,11 @@
 //! JSON Web Tokens: signed by a key that is known, with the algorithm that the key is pinned to.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde_json::{Map, Value};
 
-use super::{Principal, Rights};
+use super::{Principal, Rights, key_set::KeySet};
+use crate::settings::AuthSettings;
 
 /// The longest subject, in characters.
 const LONGEST_SUBJECT: usize = 256;
@@ -49,34 +48,68 @@ pub(super) struct VerifyingKey {
     pub(super) issuer: String,
 }
 
-/// What every token is checked for.
-#[derive(Debug, Clone)]
-pub(super) struct TokenRules {
-    pub(super) audience: String,
-    pub(super) rights_claim: String,
-    pub(super) leeway: Duration,
+/// What a token is held against.
+pub(super) struct Verifier<'a> {
+    pub(super) keys: &'a KeySet,
+    pub(super) settings: &'a AuthSettings,
+    pub(super) now: DateTime<Utc>,
 }
 
-/// Verifies a token, and tells whose it is.
-pub(super) fn verify(
-    token: &str,
-    keys: &[VerifyingKey],
-    rules: &TokenRules,
-    now: DateTime<Utc>,
-) -> Result<Principal, TokenError> {
-    let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Unreadable)?;
-    // What it calls critical must be understood (RFC 7515, section 4.1.11), and nothing is here.
-    if header.crit.is_some() {
-        return Err(TokenError::Unreadable);
-    }
-    let mut error = TokenError::UnknownSigner;
-    for key in keys.iter().filter(|key| key.fits(&header)).take(MOST_TRIES) {
-        match signed_claims(token, key) {
-            Ok(claims) => return principal(&claims, key, rules, now),
-            Err(wrong) => error = wrong,
+impl Verifier<'_> {
+    /// Verifies a token, and tells whose it is.
+    pub(super) fn verify(&self, token: &str) -> Result<Principal, TokenError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Unreadable)?;
+        // What it calls critical must be understood (RFC 7515, section 4.1.11), and nothing is here.
+        if header.crit.is_some() {
+            return Err(TokenError::Unreadable);
         }
+        let mut error = TokenError::UnknownSigner;
+        let keys = self.keys.verifying.iter();
+        for key in keys.filter(|key| key.fits(&header)).take(MOST_TRIES) {
+            match signed_claims(token, key) {
+                Ok(claims) => return self.principal(&claims, key),
+                Err(wrong) => error = wrong,
+            }
+        }
+        Err(error)
     }
-    Err(error)
+
+    fn principal(
+        &self,
+        claims: &Map<String, Value>,
+        key: &VerifyingKey,
+    ) -> Result<Principal, TokenError> {
+        let (settings, now) = (self.settings, self.now);
+        let text = |name: &'static str| {
+            let text = claims.get(name).and_then(Value::as_str);
+            text.ok_or(TokenError::Claim(name))
+        };
+        if text("iss")? != key.issuer {
+            return Err(TokenError::Claim("iss"));
+        }
+        if !is_meant_for(claims.get("aud"), &settings.audience) {
+            return Err(TokenError::Claim("aud"));
+        }
+        let leeway = chrono::TimeDelta::from_std(settings.leeway).unwrap_or_default();
+        let expires_at = time(claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
+        // Past the end of time there is no later: then the leeway adds nothing.
+        let expires_at = expires_at.checked_add_signed(leeway).unwrap_or(expires_at);
+        if expires_at <= now {
+            return Err(TokenError::Expired);
+        }
+        if time(claims, "nbf")?.is_some_and(|from| from.signed_duration_since(now) > leeway) {
+            return Err(TokenError::TooEarly);
+        }
+        let subject = text("sub")?;
+        let is_subject = (1..=LONGEST_SUBJECT).contains(&subject.chars().count())
+            && !subject.chars().any(char::is_control);
+        if !is_subject {
+            return Err(TokenError::Claim("sub"));
+        }
+        let rights = rights(claims.get(&settings.rights_claim));
+        let generation = self.keys.generation;
+        Ok(Principal::of_token(subject, rights, expires_at, generation))
+    }
 }
 
 impl VerifyingKey {
@@ -106,42 +139,6 @@ fn signed_claims(token: &str, key: &VerifyingKey) -> Result<Map<String, Value>, 
         }
         Err(_) => Err(TokenError::Signature),
     }
-}
-
-fn principal(
-    claims: &Map<String, Value>,
-    key: &VerifyingKey,
-    rules: &TokenRules,
-    now: DateTime<Utc>,
-) -> Result<Principal, TokenError> {
-    let text = |name: &'static str| {
-        let text = claims.get(name).and_then(Value::as_str);
-        text.ok_or(TokenError::Claim(name))
-    };
-    if text("iss")? != key.issuer {
-        return Err(TokenError::Claim("iss"));
-    }
-    if !is_meant_for(claims.get("aud"), &rules.audience) {
-        return Err(TokenError::Claim("aud"));
-    }
-    let leeway = chrono::TimeDelta::from_std(rules.leeway).unwrap_or_default();
-    let expires_at = time(claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
-    // Past the end of time there is no later: then the leeway adds nothing.
-    let expires_at = expires_at.checked_add_signed(leeway).unwrap_or(expires_at);
-    if expires_at <= now {
-        return Err(TokenError::Expired);
-    }
-    if time(claims, "nbf")?.is_some_and(|from| from.signed_duration_since(now) > leeway) {
-        return Err(TokenError::TooEarly);
-    }
-    let subject = text("sub")?;
-    let is_subject = (1..=LONGEST_SUBJECT).contains(&subject.chars().count())
-        && !subject.chars().any(char::is_control);
-    if !is_subject {
-        return Err(TokenError::Claim("sub"));
-    }
-    let rights = rights(claims.get(&rules.rights_claim));
-    Ok(Principal::of_token(subject, rights, expires_at))
 }
 
 fn is_meant_for(audience: Option<&Value>, wanted: &str) -> bool {

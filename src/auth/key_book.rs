@@ -1,14 +1,15 @@
 //! The API keys that are valid, in memory: a request asks no database whether its key is one.
 //!
 //! All are read again every `auth.keys_reload`, so that is how soon a key that was revoked is
-//! refused. A key that is not known makes it look at once, but not more often than every second: so
-//! a new key works at once, and a flood of wrong ones costs a query a second.
+//! refused. A key that is not known makes it look at once, but not within a second of the look before,
+//! however long that took: so a new key works at once, and a flood of wrong ones costs a query a
+//! second and waits for one of them at most.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +20,10 @@ use tokio::{sync::Mutex, time::Instant};
 use ulid::Ulid;
 
 use super::{ApiKey, Principal, Refusal, Rights};
-use crate::store::{ApiKeyTable, ApiKeyUse, ReadError, StoredApiKey};
+use crate::{
+    domain::error_chain,
+    store::{ApiKeyTable, ApiKeyUse, ReadError, StoredApiKey},
+};
 
 /// The shortest time between two looks for a key that is not known.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +38,8 @@ pub(super) struct KeyBook {
     page: RwLock<Arc<Page>>,
     /// When it was last looked for a key that is not known; whoever looks holds it.
     looked_at: Mutex<Option<Instant>>,
+    /// Whether it was told that there are too many.
+    told_too_many: AtomicBool,
 }
 
 /// The keys as they were read.
@@ -68,6 +74,7 @@ impl KeyBook {
                 keys: HashMap::new(),
             })),
             looked_at: Mutex::new(None),
+            told_too_many: AtomicBool::new(false),
         };
         book.read().await?;
         Ok(book)
@@ -117,17 +124,23 @@ impl KeyBook {
         if lately || self.page().keys.contains_key(&id) {
             return;
         }
+        // Before the look, in case its caller goes away; and after it, whatever came of it: those who
+        // waited for a slow one would else each begin their own, one after the other.
         *looked_at = Some(Instant::now());
         if let Err(error) = self.read().await {
-            tracing::warn!(%error, "the API keys could not be read");
+            let error = error_chain(&error);
+            tracing::warn!(error, "the API keys could not be read");
         }
+        *looked_at = Some(Instant::now());
     }
 
     /// Reads all keys anew.
     pub(super) async fn read(&self) -> Result<(), ReadError> {
         let read_at = Instant::now();
         let stored = self.table.active(self.most.saturating_add(1)).await?;
-        if stored.len() > self.most as usize {
+        let too_many = stored.len() > self.most as usize;
+        let told = self.told_too_many.swap(too_many, Ordering::Relaxed);
+        if too_many && !told {
             tracing::error!(
                 most = self.most,
                 "there are more API keys than `auth.max_keys`; the newest do not work"
@@ -187,10 +200,25 @@ impl Held {
         }
     }
 
+    /// Whether it is the key that is stored. When it was used makes it no other: that is noted by us.
     fn same(&self, stored: &StoredApiKey) -> bool {
-        StoredApiKey {
-            last_used_at: stored.last_used_at,
-            ..self.stored.clone()
-        } == *stored
+        let StoredApiKey {
+            id,
+            name,
+            secret_hash,
+            rights,
+            created_at,
+            expires_at,
+            revoked_at,
+            last_used_at: _,
+        } = &self.stored;
+        let own = (id, name, secret_hash, rights);
+        own == (
+            &stored.id,
+            &stored.name,
+            &stored.secret_hash,
+            &stored.rights,
+        ) && (created_at, expires_at, revoked_at)
+            == (&stored.created_at, &stored.expires_at, &stored.revoked_at)
     }
 }

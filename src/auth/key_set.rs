@@ -1,21 +1,26 @@
 //! The keys of tokens, out of the files that the settings name.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, EncodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
 };
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::jwt::VerifyingKey;
-use crate::settings::{AuthSettings, RsaAlgorithm};
+use crate::settings::{AuthSettings, RsaAlgorithm, SHORTEST_LOGIN_KEY};
 
 /// Who issues the tokens of a login.
 pub(super) const LOGIN_ISSUER: &str = "dormouse";
-/// The shortest secret that they may be signed with, in bytes (RFC 7518, section 3.2).
-const SHORTEST_SECRET: usize = 32;
+/// What a JWK has that is not public: `d` of every asymmetric kind, `k` of a shared secret (RFC 7518,
+/// section 6). Without `d` there is none of RSA's others.
+const PRIVATE_MEMBERS: [&str; 2] = ["d", "k"];
 /// The length of an elliptic point as it is in a key, by its curve: a mark and two coordinates.
 const P256_POINT: usize = 65;
 const P384_POINT: usize = 97;
@@ -43,13 +48,20 @@ pub enum KeyError {
     },
 }
 
+/// What is in the files that the settings name. It may be a secret, so it has no `Debug`.
+#[derive(PartialEq)]
+pub(super) struct Texts {
+    public_keys: Option<Zeroizing<String>>,
+    login_key: Option<Zeroizing<String>>,
+}
+
 /// All keys of tokens.
 #[derive(Debug)]
 pub(super) struct KeySet {
     pub(super) verifying: Vec<VerifyingKey>,
     pub(super) signing: Option<SigningKey>,
-    /// Of the texts they were read from.
-    digest: [u8; 32],
+    /// How many were in force before them.
+    pub(super) generation: u64,
 }
 
 /// What the tokens of a login are signed with.
@@ -64,45 +76,56 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
-impl KeySet {
-    /// Whether both were read from the same texts.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.digest == other.digest
+impl Texts {
+    /// Reads the files anew.
+    pub(super) fn read(settings: &AuthSettings) -> Result<Self, KeyError> {
+        let read = |path: &Option<PathBuf>, setting| {
+            let path = path.as_deref();
+            path.map(|path| read(path, setting)).transpose()
+        };
+        Ok(Self {
+            public_keys: read(&settings.jwt_keys, "jwt_keys")?,
+            login_key: read(&settings.login_key_file, "login_key_file")?,
+        })
     }
 
-    /// Reads all keys anew.
-    pub(super) fn read(settings: &AuthSettings) -> Result<Self, KeyError> {
-        let mut digest = Sha256::new();
-        let mut verifying = Vec::new();
-        if let Some(path) = &settings.jwt_keys {
-            let text = read(path, "jwt_keys")?;
-            digest.update(text.as_bytes());
-            verifying = public_keys(&text, settings).map_err(|what| KeyError::Unusable {
+    /// Whether there are files that could change.
+    pub(super) const fn are_in_files(&self) -> bool {
+        self.public_keys.is_some() || self.login_key.is_some()
+    }
+
+    /// The keys in them, and that which the settings hold themselves.
+    pub(super) fn keys(&self, settings: &AuthSettings) -> Result<KeySet, KeyError> {
+        let mut verifying = match &self.public_keys {
+            Some(text) => public_keys(text, settings).map_err(|what| KeyError::Unusable {
                 setting: "jwt_keys",
                 what,
-            })?;
-        }
-        digest.update([0]);
-        let secret = match &settings.login_key_file {
-            Some(path) => read(path, "login_key_file")?,
-            None => Zeroizing::new(settings.login_key.expose().to_owned()),
+            })?,
+            None => Vec::new(),
         };
-        // Editors end a file with a line.
-        let secret = secret.trim_end_matches(['\r', '\n']);
-        digest.update(secret);
-        let signing = signing_key(secret, settings.login_key_file.is_some())?;
-        if let Some(signing) = &signing {
-            verifying.push(VerifyingKey {
-                id: Some(signing.id.clone()),
-                algorithm: Algorithm::HS256,
-                key: DecodingKey::from_secret(secret.as_bytes()),
-                issuer: LOGIN_ISSUER.to_owned(),
+        let secret = match &self.login_key {
+            // Editors end a file with a line.
+            Some(text) => Some(text.trim_end_matches(['\r', '\n'])),
+            None => Some(settings.login_key.expose()).filter(|secret| !secret.is_empty()),
+        };
+        let Some(secret) = secret else {
+            return Ok(KeySet {
+                verifying,
+                signing: None,
+                generation: 0,
             });
-        }
-        Ok(Self {
+        };
+        let signing = signing_key(secret)?;
+        verifying.push(VerifyingKey {
+            id: Some(signing.id.clone()),
+            algorithm: Algorithm::HS256,
+            key: DecodingKey::from_secret(secret.as_bytes()),
+            issuer: LOGIN_ISSUER.to_owned(),
+        });
+        Ok(KeySet {
             verifying,
-            signing,
-            digest: digest.finalize().into(),
+            signing: Some(signing),
+            generation: 0,
         })
     }
 }
@@ -112,11 +135,8 @@ fn read(path: &Path, setting: &'static str) -> Result<Zeroizing<String>, KeyErro
     text.map_err(|reason| KeyError::Unreadable { setting, reason })
 }
 
-fn signing_key(secret: &str, from_file: bool) -> Result<Option<SigningKey>, KeyError> {
-    if secret.is_empty() && !from_file {
-        return Ok(None);
-    }
-    if secret.len() < SHORTEST_SECRET {
+fn signing_key(secret: &str) -> Result<SigningKey, KeyError> {
+    if secret.len() < SHORTEST_LOGIN_KEY {
         return Err(KeyError::Unusable {
             setting: "login_key_file",
             what: "must hold 32 bytes at least",
@@ -125,15 +145,11 @@ fn signing_key(secret: &str, from_file: bool) -> Result<Option<SigningKey>, KeyE
     let mut hash = Sha256::new();
     hash.update(b"dormouse/login-key-id/v1");
     hash.update(secret);
-    let id = hash.finalize()[..4]
-        .iter()
-        .fold("dormouse-login-".to_owned(), |id, byte| {
-            format!("{id}{byte:02x}")
-        });
-    Ok(Some(SigningKey {
+    let id = format!("dormouse-login-{}", hex::encode(&hash.finalize()[..4]));
+    Ok(SigningKey {
         id,
         key: EncodingKey::from_secret(secret.as_bytes()),
-    }))
+    })
 }
 
 fn public_keys(text: &str, settings: &AuthSettings) -> Result<Vec<VerifyingKey>, &'static str> {
@@ -146,7 +162,14 @@ fn public_keys(text: &str, settings: &AuthSettings) -> Result<Vec<VerifyingKey>,
             issuer: settings.jwt_issuer.clone(),
         }]);
     }
-    let set: JwkSet = serde_json::from_str(text).map_err(|_| "is no JWKS")?;
+    let set: Value = serde_json::from_str(text).map_err(|_| "is no JWKS")?;
+    // What is not asked for is passed over when a JWK is read: a private key would be a public one.
+    let listed = set.get("keys").and_then(Value::as_array);
+    let is_private = |jwk: &Value| PRIVATE_MEMBERS.iter().any(|name| jwk.get(name).is_some());
+    if listed.is_some_and(|listed| listed.iter().any(is_private)) {
+        return Err("holds a private or secret key; name public keys");
+    }
+    let set: JwkSet = serde_json::from_value(set).map_err(|_| "is no JWKS")?;
     let mut keys = Vec::new();
     for jwk in &set.keys {
         if jwk.common.public_key_use == Some(PublicKeyUse::Encryption) {
@@ -176,10 +199,6 @@ fn public_keys(text: &str, settings: &AuthSettings) -> Result<Vec<VerifyingKey>,
 /// The one algorithm that a key is used with: what it names, where that fits its kind, else what
 /// its kind says. Nothing where its kind is not known.
 fn jwk_algorithm(jwk: &Jwk, rsa: Algorithm) -> Result<Option<Algorithm>, &'static str> {
-    // Whoever can verify with it can sign with it: it has no place among public keys.
-    if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-        return Err("holds a secret key; name public keys");
-    }
     let curve = if let AlgorithmParameters::EllipticCurve(key) = &jwk.algorithm {
         Some(&key.curve)
     } else if let AlgorithmParameters::OctetKeyPair(key) = &jwk.algorithm {

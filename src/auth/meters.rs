@@ -16,51 +16,109 @@ const LOGINS: Family = Family {
 };
 
 /// Why a request was not let in, as it is counted.
-const WHY: [&str; 7] = [
-    "missing",
-    "malformed",
-    "unknown-key",
-    "expired",
-    "invalid",
-    "unavailable",
-    "forbidden",
-];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    Missing,
+    Malformed,
+    UnknownKey,
+    Expired,
+    Invalid,
+    Unavailable,
+    /// It is known who asks, and the right is lacking.
+    Forbidden,
+}
+
+impl Why {
+    /// Each, in the order of the counters.
+    const ALL: [Self; 7] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::UnknownKey,
+        Self::Expired,
+        Self::Invalid,
+        Self::Unavailable,
+        Self::Forbidden,
+    ];
+
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::UnknownKey => "unknown-key",
+            Self::Expired => "expired",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
 
 /// How a login ended, as it is counted.
-const OUTCOMES: [&str; 4] = ["granted", "refused", "limited", "failed"];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoginOutcome {
+    Granted,
+    /// The name, the password or the user is not right.
+    Refused,
+    /// There were too many.
+    Limited,
+    /// Nobody knows.
+    Failed,
+}
+
+impl LoginOutcome {
+    /// Each, in the order of the counters.
+    const ALL: [Self; 4] = [Self::Granted, Self::Refused, Self::Limited, Self::Failed];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Refused => "refused",
+            Self::Limited => "limited",
+            Self::Failed => "failed",
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct AuthMeters {
-    refusals: [Counter; WHY.len()],
-    logins: [Counter; OUTCOMES.len()],
+    refusals: [Counter; Why::ALL.len()],
+    logins: [Counter; LoginOutcome::ALL.len()],
 }
 
 impl AuthMeters {
-    pub(super) fn refused(&self, why: &str) {
-        count(&self.refusals, &WHY, why);
+    pub(super) fn refused(&self, why: Why) {
+        self.refusals[why as usize].increment();
     }
 
-    pub(super) fn login(&self, outcome: &str) {
-        count(&self.logins, &OUTCOMES, outcome);
-    }
-}
-
-fn count(counters: &[Counter], names: &[&str], name: &str) {
-    let place = names.iter().position(|known| *known == name);
-    if let Some(counter) = place.and_then(|place| counters.get(place)) {
-        counter.increment();
+    pub(super) fn login(&self, outcome: LoginOutcome) {
+        self.logins[outcome as usize].increment();
     }
 }
 
 impl Collect for AuthMeters {
     fn collect(&self, exposition: &mut Exposition) {
         let mut refusals = exposition.family(&REFUSALS);
-        for (name, counter) in WHY.iter().zip(&self.refusals) {
-            refusals.sample(&[name], counter.get());
+        for (why, counter) in Why::ALL.iter().zip(&self.refusals) {
+            refusals.sample(&[why.word()], counter.get());
         }
         let mut logins = exposition.family(&LOGINS);
-        for (name, counter) in OUTCOMES.iter().zip(&self.logins) {
-            logins.sample(&[name], counter.get());
+        for (outcome, counter) in LoginOutcome::ALL.iter().zip(&self.logins) {
+            logins.sample(&[outcome.word()], counter.get());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_counted_under_its_own_word() {
+        for (place, why) in Why::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, place, "{why:?}");
+        }
+        for (place, outcome) in LoginOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, place, "{outcome:?}");
         }
     }
 }

@@ -8,7 +8,7 @@
 //! with a token that was seen before, nothing is verified anew and nothing is asked.
 
 mod api_key;
-mod attempts;
+mod follow;
 mod jwt;
 mod key_book;
 mod key_set;
@@ -23,19 +23,17 @@ mod token_cache;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
-    time::Duration,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use tokio::time::Instant;
 
 pub use api_key::{ApiKey, CreateKeyError, NewApiKey, create_key};
-pub use attempts::{Attempts, TooMany};
 pub use jwt::TokenError;
 pub use key_set::KeyError;
 pub use login::{Credentials, SignIn, SignInError, SignedIn};
+use principal::Source;
 pub use principal::{Principal, created_by};
 pub use refusal::Refusal;
 pub use right::{InvalidRight, Right, Rights};
@@ -46,10 +44,12 @@ use crate::{
     settings::AuthSettings,
     store::{ApiKeyTable, ReadError},
 };
-use jwt::TokenRules;
-use key_book::{KeyBook, NOTE_EVERY};
-use key_set::{KeySet, LOGIN_ISSUER};
+use follow::{follow_book, follow_files};
+use jwt::Verifier;
+use key_book::KeyBook;
+use key_set::{KeySet, LOGIN_ISSUER, Texts};
 use meters::AuthMeters;
+pub(crate) use meters::{LoginOutcome, Why};
 use token_cache::TokenCache;
 
 /// Why nobody could be known.
@@ -70,13 +70,10 @@ pub struct Authenticator(Arc<Inner>);
 
 struct Inner {
     settings: AuthSettings,
-    rules: TokenRules,
     clock: Arc<dyn Clock>,
     keys: RwLock<Arc<KeySet>>,
     cache: TokenCache,
     book: Option<KeyBook>,
-    /// When it was last noted which keys were used.
-    noted_at: Mutex<Instant>,
     meters: AuthMeters,
 }
 
@@ -113,7 +110,8 @@ impl Authenticator {
         table: Option<Arc<dyn ApiKeyTable>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let keys = KeySet::read(settings)?;
+        let texts = Texts::read(settings)?;
+        let keys = texts.keys(settings)?;
         let book = match table {
             Some(table) => {
                 let book = KeyBook::open(table, settings.max_keys, settings.keys_max_age);
@@ -122,20 +120,16 @@ impl Authenticator {
             None => None,
         };
         let inner = Arc::new(Inner {
-            rules: TokenRules {
-                audience: settings.audience.clone(),
-                rights_claim: settings.rights_claim.clone(),
-                leeway: settings.leeway,
-            },
             cache: TokenCache::new(settings.token_cache),
             keys: RwLock::new(Arc::new(keys)),
             settings: settings.clone(),
             clock,
             book,
-            noted_at: Mutex::new(Instant::now()),
             meters: AuthMeters::default(),
         });
-        tokio::spawn(follow_files(Arc::downgrade(&inner)));
+        if texts.are_in_files() {
+            tokio::spawn(follow_files(Arc::downgrade(&inner), texts));
+        }
         if inner.book.is_some() {
             tokio::spawn(follow_book(Arc::downgrade(&inner)));
         }
@@ -171,28 +165,38 @@ impl Authenticator {
                 Ok(known)
             };
         }
-        // Before the keys are read: what is verified with old ones must not be kept beside new ones.
-        let generation = self.0.cache.generation();
         let keys = self.0.keys();
-        let principal = jwt::verify(token, &keys.verifying, &self.0.rules, now)?;
-        self.0.cache.keep(digest, principal.clone(), generation);
+        let verifier = Verifier {
+            keys: &keys,
+            settings: &self.0.settings,
+            now,
+        };
+        let principal = verifier.verify(token)?;
+        // What is verified with old keys is not kept beside new ones.
+        let (cache, generation) = (&self.0.cache, keys.generation);
+        cache.keep(digest, principal.clone(), generation);
         Ok(principal)
     }
 
-    /// Waits until a caller is not known any more: its token has expired, its key has, or was revoked.
+    /// Waits until a caller is not known any more: its token has expired or the keys of tokens are
+    /// others, its API key has expired or was revoked.
+    ///
+    /// Other keys end all that tokens of the old ones opened, though the signer may be among them
+    /// still: who comes back with its token is known, if it is.
     pub async fn until_unknown(&self, principal: &Principal) {
+        let settings = &self.0.settings;
+        let pause = match principal.source() {
+            Source::Token(_) => settings.reload,
+            Source::Key(_) => settings.keys_reload,
+        };
         loop {
             let now = self.0.clock.now();
-            let left = principal.expires_at().map(|time| time - now);
-            let revoked = principal
-                .key()
-                .is_some_and(|id| !self.0.book.as_ref().is_some_and(|book| book.knows(id)));
             // A time that is over is none that is left.
-            let left = left.map(|left| left.to_std().unwrap_or_default());
-            if revoked || left.is_some_and(|left| left.is_zero()) {
+            let left = principal.expires_at();
+            let left = left.map(|time| (time - now).to_std().unwrap_or_default());
+            if left.is_some_and(|left| left.is_zero()) || !self.0.knows(principal.source()) {
                 return;
             }
-            let pause = self.0.settings.keys_reload;
             tokio::time::sleep(left.map_or(pause, |left| left.min(pause))).await;
         }
     }
@@ -215,13 +219,13 @@ impl Authenticator {
         header.kid = Some(signing.id.clone());
         let claims = json!({
             "iss": LOGIN_ISSUER,
-            "aud": self.0.rules.audience,
+            "aud": self.0.settings.audience,
             "sub": subject,
             "iat": now.timestamp(),
             "exp": expires_at.timestamp(),
             // Two logins in one second are two tokens.
             "jti": ulid::Ulid::from_bytes(rand::random()).to_string(),
-            self.0.rules.rights_claim.as_str(): rights.texts().collect::<Vec<_>>(),
+            self.0.settings.rights_claim.as_str(): rights.texts().collect::<Vec<_>>(),
         });
         let token = jsonwebtoken::encode(&header, &claims, &signing.key);
         match token {
@@ -237,12 +241,12 @@ impl Authenticator {
     }
 
     /// Counts a request that was not let in.
-    pub fn count_refusal(&self, why: &str) {
+    pub(crate) fn count_refusal(&self, why: Why) {
         self.0.meters.refused(why);
     }
 
     /// Counts a login by how it ended.
-    pub fn count_login(&self, outcome: &str) {
+    pub(crate) fn count_login(&self, outcome: LoginOutcome) {
         self.0.meters.login(outcome);
     }
 
@@ -264,71 +268,11 @@ impl Inner {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the keys in the files where they are others now; `told` is what was wrong the last time.
-    fn reload(&self, told: &mut Option<String>) {
-        match KeySet::read(&self.settings) {
-            Ok(keys) => {
-                *told = None;
-                if keys.is_same(&self.keys()) {
-                    return;
-                }
-                tracing::info!(keys = keys.verifying.len(), "the keys of tokens are others");
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-                self.cache.clear();
-            }
-            Err(error) => {
-                let error = crate::domain::error_chain(&error);
-                if told.as_ref() != Some(&error) {
-                    tracing::error!(error, "the keys of tokens are not read again; the old stay");
-                }
-                *told = Some(error);
-            }
+    /// Whether what a caller was known by is still good.
+    fn knows(&self, source: Source) -> bool {
+        match source {
+            Source::Token(generation) => self.keys().generation == generation,
+            Source::Key(id) => self.book.as_ref().is_some_and(|book| book.knows(id)),
         }
     }
-
-    async fn read_book(&self, book: &KeyBook) {
-        if let Err(error) = book.read().await {
-            tracing::warn!(%error, "the API keys could not be read");
-        }
-        let due = {
-            let mut noted_at = self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = noted_at.elapsed() >= NOTE_EVERY.min(self.settings.keys_max_age);
-            if due {
-                *noted_at = Instant::now();
-            }
-            due
-        };
-        if due && let Err(error) = book.note_uses().await {
-            tracing::warn!(%error, "when API keys were last used could not be noted");
-        }
-    }
-}
-
-/// Looks at the files every now and then, as long as there is someone to know.
-async fn follow_files(inner: Weak<Inner>) {
-    let mut told = None;
-    while let Some(pause) = pause(&inner, |settings| settings.reload) {
-        tokio::time::sleep(pause).await;
-        let Some(inner) = inner.upgrade() else { return };
-        let looked = tokio::task::spawn_blocking(move || {
-            inner.reload(&mut told);
-            told
-        });
-        let Ok(again) = looked.await else { return };
-        told = again;
-    }
-}
-
-async fn follow_book(inner: Weak<Inner>) {
-    while let Some(pause) = pause(&inner, |settings| settings.keys_reload) {
-        tokio::time::sleep(pause).await;
-        let Some(inner) = inner.upgrade() else { return };
-        if let Some(book) = &inner.book {
-            inner.read_book(book).await;
-        }
-    }
-}
-
-fn pause(inner: &Weak<Inner>, of: impl FnOnce(&AuthSettings) -> Duration) -> Option<Duration> {
-    inner.upgrade().map(|inner| of(&inner.settings))
 }

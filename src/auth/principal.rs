@@ -24,7 +24,16 @@ struct Known {
     created_by: CreatedBy,
     rights: Rights,
     expires_at: Option<DateTime<Utc>>,
-    key: Option<Ulid>,
+    source: Source,
+}
+
+/// By what a caller is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A token, verified with the keys of this generation.
+    Token(u64),
+    /// The API key with this id.
+    Key(Ulid),
 }
 
 impl fmt::Debug for Principal {
@@ -34,14 +43,19 @@ impl fmt::Debug for Principal {
 }
 
 impl Principal {
-    /// The bearer of a token.
-    pub(super) fn of_token(subject: &str, rights: Rights, expires_at: DateTime<Utc>) -> Self {
+    /// The bearer of a token that was verified with the keys of a generation.
+    pub(super) fn of_token(
+        subject: &str,
+        rights: Rights,
+        expires_at: DateTime<Utc>,
+        generation: u64,
+    ) -> Self {
         Self(Arc::new(Known {
             subject: subject.to_owned(),
             created_by: created_by(subject),
             rights,
             expires_at: Some(expires_at),
-            key: None,
+            source: Source::Token(generation),
         }))
     }
 
@@ -59,7 +73,7 @@ impl Principal {
             subject,
             rights,
             expires_at,
-            key: Some(id),
+            source: Source::Key(id),
         }))
     }
 
@@ -93,9 +107,9 @@ impl Principal {
         self.0.expires_at
     }
 
-    /// The key it came with, if it was one.
-    pub(super) fn key(&self) -> Option<Ulid> {
-        self.0.key
+    /// By what it is known.
+    pub(super) fn source(&self) -> Source {
+        self.0.source
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a token is refused: for the log, for the client hears only that it is.
 
-use super::jwt::TokenError;
+use super::{Why, jwt::TokenError};
 
 /// Why a request's token is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +30,17 @@ impl Refusal {
     /// One word for it, by which it is counted.
     #[must_use]
     pub const fn word(&self) -> &'static str {
+        self.why().word()
+    }
+
+    pub(crate) const fn why(&self) -> Why {
         match self {
-            Self::Missing => "missing",
-            Self::Malformed => "malformed",
-            Self::UnknownKey => "unknown-key",
-            Self::ExpiredKey | Self::Token(TokenError::Expired) => "expired",
-            Self::Token(_) => "invalid",
-            Self::Unavailable => "unavailable",
+            Self::Missing => Why::Missing,
+            Self::Malformed => Why::Malformed,
+            Self::UnknownKey => Why::UnknownKey,
+            Self::ExpiredKey | Self::Token(TokenError::Expired) => Why::Expired,
+            Self::Token(_) => Why::Invalid,
+            Self::Unavailable => Why::Unavailable,
         }
     }
 }

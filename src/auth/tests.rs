@@ -1,25 +1,17 @@
 //! Tokens as they come from outside: good ones, and every way in which one can be wrong.
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+mod api_keys;
 
-use async_trait::async_trait;
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::*;
-use crate::{
-    settings::SecretText,
-    store::{ApiKeyUse, StoredApiKey},
-    testing::ManualClock,
-};
+use crate::{settings::SecretText, testing::ManualClock};
 
 const RSA: &str = include_str!("../../tests/keys/rsa.pem");
 const RSA_PUBLIC: &str = include_str!("../../tests/keys/rsa.pub.pem");
@@ -262,9 +254,16 @@ async fn keys_that_would_be_dangerous_or_useless_stop_the_start() {
     let mut wrong_kind = jwk(&ec(), Algorithm::ES256, "a");
     wrong_kind["alg"] = json!("HS256");
     let secret = json!({"kty": "oct", "k": "c2VjcmV0LTczNjE", "kid": "a", "alg": "HS256"});
+    let mut private = jwk(&ec(), Algorithm::ES256, "a");
+    private["d"] = json!("planted-7361");
+    let mut private_for_others = private.clone();
+    private_for_others["use"] = json!("enc");
+    let public = jwk(&ed(), Algorithm::EdDSA, "b");
     for (keys, part) in [
         (set(&[wrong_kind]), "none of its kind"),
         (set(&[secret]), "secret key"),
+        (set(&[public.clone(), private]), "private or secret key"),
+        (set(&[public, private_for_others]), "private or secret key"),
         (set(&[]), "no key"),
         (RSA.to_owned(), "private key"),
         ("{".to_owned(), "no JWKS"),
@@ -338,142 +337,4 @@ async fn what_is_neither_a_token_nor_a_key_is_refused() {
         );
     }
     assert_eq!(door.refusal("a.b.c").await.word(), "invalid");
-}
-
-/// A table in memory that can fail, and counts how often it is read.
-#[derive(Debug, Default)]
-struct Table {
-    keys: Mutex<Vec<StoredApiKey>>,
-    fails: AtomicBool,
-    reads: AtomicUsize,
-}
-
-#[async_trait]
-impl ApiKeyTable for Table {
-    async fn add(&self, key: &StoredApiKey) -> Result<bool, ReadError> {
-        self.keys.lock().unwrap().push(key.clone());
-        Ok(true)
-    }
-
-    async fn all(&self, limit: u32) -> Result<Vec<StoredApiKey>, ReadError> {
-        self.active(limit).await
-    }
-
-    async fn active(&self, _: u32) -> Result<Vec<StoredApiKey>, ReadError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        if self.fails.load(Ordering::Relaxed) {
-            return Err(ReadError::Unavailable("it fails".into()));
-        }
-        Ok(self.keys.lock().unwrap().clone())
-    }
-
-    async fn revoke(&self, _: &str, _: DateTime<Utc>) -> Result<bool, ReadError> {
-        self.keys.lock().unwrap().clear();
-        Ok(true)
-    }
-
-    async fn note_uses(&self, uses: &[ApiKeyUse]) -> Result<(), ReadError> {
-        self.keys.lock().unwrap()[0].last_used_at = Some(uses[0].at);
-        Ok(())
-    }
-}
-
-async fn keyed(table: &Arc<Table>, clock: &ManualClock) -> Authenticator {
-    let table: Arc<dyn ApiKeyTable> = Arc::clone(table) as _;
-    let settings = AuthSettings::default();
-    let started = Authenticator::start(&settings, Some(table), Arc::new(clock.clone())).await;
-    started.unwrap()
-}
-
-async fn make(table: &Table, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    let new = NewApiKey {
-        name: "billing".to_owned(),
-        rights: Rights::parse("audit").unwrap(),
-        expires_at,
-    };
-    let key = create_key(table, new, 10, now).await.unwrap();
-    key.expose().to_string()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_key_works_at_once_and_a_revoked_one_no_longer_than_the_settings_say() {
-    let (table, clock) = (Arc::new(Table::default()), ManualClock::default());
-    let door = keyed(&table, &clock).await;
-    let key = make(&table, None, clock.now()).await;
-
-    let known = door.authenticate(&key).await.unwrap();
-    assert_eq!(known.created_by().as_str(), "key:billing");
-    assert!(known.may(&Right::Audit) && !known.may(&Right::Admin));
-    table.revoke("billing", clock.now()).await.unwrap();
-    let ended = tokio::time::timeout(Duration::from_secs(11), door.until_unknown(&known));
-
-    ended.await.unwrap();
-    let refusal = door.authenticate(&key).await.unwrap_err();
-    assert!(matches!(refusal, Refusal::UnknownKey), "{refusal:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_with_another_secret_or_past_its_time_is_refused() {
-    let (table, clock) = (Arc::new(Table::default()), ManualClock::default());
-    let until = clock.now() + TimeDelta::seconds(60);
-    let key = make(&table, Some(until), clock.now()).await;
-    let door = keyed(&table, &clock).await;
-    let last = if key.ends_with('0') { "1" } else { "0" };
-    let forged = format!("{}{last}", &key[..key.len() - 1]);
-
-    assert_eq!(
-        door.authenticate(&forged).await.unwrap_err().word(),
-        "unknown-key"
-    );
-    assert!(door.authenticate(&key).await.is_ok());
-    clock.advance(TimeDelta::seconds(60));
-
-    assert_eq!(door.authenticate(&key).await.unwrap_err().word(), "expired");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_flood_of_wrong_keys_does_not_become_a_flood_of_queries() {
-    let (table, clock) = (Arc::new(Table::default()), ManualClock::default());
-    let door = keyed(&table, &clock).await;
-
-    for number in 0..1000 {
-        let key = ApiKey::random(ulid::Ulid::from_parts(number, 1)).expose();
-        assert!(door.authenticate(&key).await.is_err());
-    }
-
-    // At the start, and for the first of them.
-    assert_eq!(table.reads.load(Ordering::Relaxed), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_that_cannot_be_read_are_good_for_a_while_and_then_nobody_knows() {
-    let (table, clock) = (Arc::new(Table::default()), ManualClock::default());
-    let key = make(&table, None, clock.now()).await;
-    let door = keyed(&table, &clock).await;
-    table.fails.store(true, Ordering::Relaxed);
-
-    tokio::time::advance(Duration::from_secs(59)).await;
-    assert!(door.authenticate(&key).await.is_ok());
-    tokio::time::advance(Duration::from_secs(2)).await;
-
-    let refusal = door.authenticate(&key).await.unwrap_err();
-    assert!(matches!(refusal, Refusal::Unavailable), "{refusal:?}");
-    table.fails.store(false, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(door.authenticate(&key).await.is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_last_use_of_a_key_is_noted_later_and_off_the_path() {
-    let (table, clock) = (Arc::new(Table::default()), ManualClock::default());
-    let key = make(&table, None, clock.now()).await;
-    let door = keyed(&table, &clock).await;
-    door.authenticate(&key).await.unwrap();
-    let noted = || table.keys.lock().unwrap()[0].last_used_at;
-
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!(noted(), None);
-    tokio::time::sleep(Duration::from_secs(36)).await;
-
-    assert_eq!(noted(), Some(clock.now()));
 }

@@ -1,13 +1,11 @@
 //! `keys create`, `keys list`, `keys revoke` and `keys subject`.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{CliError, output};
+use super::{CliError, output, unless_reader_left};
 use crate::{
     auth::{self, NewApiKey, Rights},
     domain::{Clock as _, SystemClock},
@@ -17,6 +15,9 @@ use crate::{
 
 /// The most keys that are listed, revoked ones among them.
 const MOST_LISTED: u32 = 100_000;
+
+/// The longest time from now until a key expires: 1000 years of humantime's.
+const LONGEST: TimeDelta = TimeDelta::seconds(31_557_600_000);
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -65,7 +66,8 @@ pub struct Create {
     /// What it may do, with commas or blanks between.
     #[arg(long)]
     rights: String,
-    /// When it expires: a time from now, like 90d, a time like 2027-01-01T00:00:00Z, or `never`.
+    /// When it expires: a time from now, like 90d and up to 1000y, a time like
+    /// 2027-01-01T00:00:00Z, or `never`.
     #[arg(long, value_name = "WHEN", value_parser = expiry)]
     expires: Expiry,
 }
@@ -98,7 +100,7 @@ pub struct Subject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expiry {
     Never,
-    In(Duration),
+    In(TimeDelta),
     At(DateTime<Utc>),
 }
 
@@ -109,8 +111,11 @@ fn expiry(text: &str) -> Result<Expiry, &'static str> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(Expiry::At(time.to_utc()));
     }
-    let time = humantime::parse_duration(text).map(Expiry::In);
-    time.map_err(|_| "must be a time like 90d or 2027-01-01T00:00:00Z, or `never`")
+    // What lies beyond the calendar must not become `never`.
+    let time = humantime::parse_duration(text).ok();
+    let time = time.and_then(|time| TimeDelta::from_std(time).ok());
+    let time = time.filter(|time| *time <= LONGEST).map(Expiry::In);
+    time.ok_or("must be a time like 90d, up to 1000y, or 2027-01-01T00:00:00Z, or `never`")
 }
 
 impl Expiry {
@@ -119,8 +124,8 @@ impl Expiry {
             Self::Never => None,
             Self::At(time) => Some(time),
             Self::In(time) => {
-                let later = TimeDelta::from_std(time).ok();
-                later.and_then(|later| now.checked_add_signed(later))
+                let later = now.checked_add_signed(time);
+                Some(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
             }
         }
     }
@@ -168,8 +173,8 @@ impl KeysCommand {
     /// [`CliError`], fit to be shown to whoever typed the command.
     pub async fn run(self, settings: &Settings) -> Result<(), CliError> {
         if let Self::Subject(subject) = &self {
-            output::line(auth::created_by(&subject.subject))?;
-            return Ok(());
+            let printed = output::line(auth::created_by(&subject.subject));
+            return unless_reader_left(printed.map_err(CliError::from));
         }
         if settings.store.url.kind() == StoreKind::Memory {
             return Err(CliError::NothingToRead);
@@ -191,8 +196,9 @@ impl KeysCommand {
     async fn run_on(self, table: &dyn ApiKeyTable, settings: &Settings) -> Result<(), CliError> {
         let now = SystemClock.now();
         match self {
+            // Nobody has a key that could not be printed: that is a failure, whoever left.
             Self::Create(create) => create.run(table, settings, now).await,
-            Self::List(list) => list.run(table, now).await,
+            Self::List(list) => unless_reader_left(list.run(table, now).await),
             Self::Revoke(revoke) => {
                 if !table.revoke(&revoke.name, now).await? {
                     return Err(CliError::NoSuchKey(revoke.name));
@@ -284,6 +290,10 @@ mod tests {
         assert_eq!(day - now, TimeDelta::days(1));
         let at = expiry("1970-01-03T00:00:00Z").unwrap().time(now).unwrap();
         assert_eq!(at - now, TimeDelta::days(2));
-        assert!(expiry("soon").is_err());
+        for wrong in ["soon", "1001y", "1000000y", "999999999999y", ""] {
+            assert!(expiry(wrong).is_err(), "{wrong}");
+        }
+        let longest = expiry("1000y").unwrap().time(now).unwrap();
+        assert_eq!(longest - now, LONGEST);
     }
 }

@@ -112,11 +112,18 @@ impl HistoryCommand {
             }
         };
         store.close().await;
-        match done {
-            // A reader who has seen enough, such as `head`, is no failure.
-            Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            done => done,
-        }
+        unless_reader_left(done)
+    }
+}
+
+/// How a command ended: a reader who has seen enough, such as `head`, is no failure. A full disk is.
+///
+/// # Errors
+/// All others.
+pub fn unless_reader_left(done: Result<(), CliError>) -> Result<(), CliError> {
+    match done {
+        Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done,
     }
 }
 

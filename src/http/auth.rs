@@ -16,10 +16,11 @@ use actix_web::{
 use super::{
     client::Caller,
     edge::admit_key,
+    limits::LoginRates,
     problem::{Code, Problem},
 };
 use crate::{
-    auth::{Attempts, Authenticator, Principal, Refusal, Right, SignIn},
+    auth::{Authenticator, Principal, Refusal, Right, SignIn, Why},
     domain::CreatedBy,
     metrics::{Collect, Exposition},
 };
@@ -46,8 +47,7 @@ const SCHEME: &str = "bearer";
 pub struct Guard {
     authenticator: Authenticator,
     pub(super) sign_in: Option<Arc<dyn SignIn>>,
-    pub(super) by_address: Arc<Attempts>,
-    pub(super) by_username: Arc<Attempts>,
+    pub(super) logins: Arc<LoginRates>,
 }
 
 impl std::fmt::Debug for Guard {
@@ -60,10 +60,8 @@ impl Guard {
     /// Lets in whom this knows.
     #[must_use]
     pub fn new(authenticator: Authenticator) -> Self {
-        let settings = authenticator.settings();
         Self {
-            by_address: Arc::new(Attempts::a_minute(settings.logins_per_address)),
-            by_username: Arc::new(Attempts::a_minute(settings.logins_per_username)),
+            logins: Arc::new(LoginRates::new(authenticator.settings())),
             authenticator,
             sign_in: None,
         }
@@ -105,7 +103,7 @@ impl Guard {
     }
 
     fn refused(&self, request: &ServiceRequest, refusal: &Refusal) -> Problem {
-        self.authenticator.count_refusal(refusal.word());
+        self.authenticator.count_refusal(refusal.why());
         tracing::info!(
             why = refusal.word(),
             reason = crate::domain::error_chain(refusal),
@@ -127,7 +125,7 @@ impl Guard {
     }
 
     fn forbidden(&self, request: &ServiceRequest, who: &Principal, right: &str) -> Problem {
-        self.authenticator.count_refusal("forbidden");
+        self.authenticator.count_refusal(Why::Forbidden);
         tracing::warn!(
             subject = who.subject(),
             created_by = %who.created_by(),

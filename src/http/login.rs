@@ -14,9 +14,8 @@ use super::{
     auth::{Guard, address, caller},
     problem::{Code, Problem},
     request::{body, query},
-    runtime,
 };
-use crate::auth::{Credentials, Issued, SignIn, SignInError, SignedIn, TooMany};
+use crate::auth::{Credentials, Issued, LoginOutcome, SignIn, SignInError, SignedIn};
 
 /// A token, and what it is good for.
 #[derive(Serialize, ToSchema)]
@@ -50,7 +49,6 @@ pub(super) struct LoginRequest {
 
 /// `POST /v1/login`
 pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
-    let began = Instant::now();
     query(&request, &[])?;
     let guard = request.app_data::<Data<Guard>>();
     let guard = guard.filter(|guard| guard.authenticator().can_issue());
@@ -59,21 +57,22 @@ pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<Http
         return Err(Problem::new(Code::NotFound, "there is no login here"));
     };
     let credentials = credentials(&body(&request, payload).await?)?;
-    if let Err(too_many) = count(guard, &request, &credentials)? {
-        guard.authenticator().count_login("limited");
+    let counted = guard.logins.admit(caller(&request), credentials.username());
+    if let Err(wait) = counted {
+        guard.authenticator().count_login(LoginOutcome::Limited);
         tracing::warn!(
             address = address(&request).map(tracing::field::display),
             "a login is refused: there were too many"
         );
-        let problem = Problem::new(Code::RateLimited, too_many.to_string());
-        return Err(problem.retry_after(too_many.retry_after));
+        let problem = Problem::new(Code::RateLimited, "too many logins were tried");
+        return Err(problem.retry_after(wait));
     }
-    let signed_in = signed_in(guard, &*sign_in, &credentials, &request, began).await?;
+    let signed_in = signed_in(guard, &*sign_in, &credentials, &request).await?;
     let issued = guard
         .authenticator()
         .issue(&signed_in.subject, &signed_in.rights);
     let issued = issued.ok_or_else(|| failed("there is no key for tokens any more"))?;
-    guard.authenticator().count_login("granted");
+    guard.authenticator().count_login(LoginOutcome::Granted);
     Ok(respond(guard, &signed_in, &issued))
 }
 
@@ -91,30 +90,20 @@ fn credentials(body: &[u8]) -> Result<Credentials, Problem> {
     })
 }
 
-/// Counts the login, first by its address: so whoever tries many names uses up its own share only.
-fn count(
-    guard: &Guard,
-    request: &HttpRequest,
-    credentials: &Credentials,
-) -> Result<Result<(), TooMany>, Problem> {
-    let now = runtime(request)?.now();
-    let counted = guard.by_address.count(caller(request), now);
-    Ok(counted.and_then(|()| guard.by_username.count(credentials.username(), now)))
-}
-
 async fn signed_in(
     guard: &Guard,
     sign_in: &dyn SignIn,
     credentials: &Credentials,
     request: &HttpRequest,
-    began: Instant,
 ) -> Result<SignedIn, Problem> {
+    // Not before the body is there: a client that holds back its last byte would use up the floor.
+    let began = Instant::now();
     let error = match sign_in.sign_in(credentials).await {
         Ok(signed_in) => return Ok(signed_in),
         Err(error) => error,
     };
     if error == SignInError::Refused {
-        guard.authenticator().count_login("refused");
+        guard.authenticator().count_login(LoginOutcome::Refused);
         // Not the name: people type their password there.
         tracing::info!(
             address = address(request).map(tracing::field::display),
@@ -125,7 +114,7 @@ async fn signed_in(
         sleep_until(began + floor).await;
         return Err(Problem::unauthenticated(error.to_string(), false));
     }
-    guard.authenticator().count_login("failed");
+    guard.authenticator().count_login(LoginOutcome::Failed);
     Err(match error {
         SignInError::Busy => Problem::new(Code::Overloaded, error.to_string()),
         SignInError::Unavailable => Problem::new(Code::StoreUnavailable, error.to_string()),

@@ -1,7 +1,9 @@
 //! Signing a user in: the reference domain's part of `POST /v1/login`.
 //!
-//! Whatever the reason, one that is refused has had a password compared with a hash: a name that
-//! nobody has costs what a wrong password costs, and both hear the same.
+//! A name that nobody has costs what a wrong password costs, for a password is compared with a hash
+//! either way, and both hear the same. Where nothing can be compared (a text that is no password, a
+//! stored hash that cannot be used) a refusal is made sooner: what keeps its time from telling why
+//! is `auth.login_failure_time`, which `POST /v1/login` lets pass before each.
 
 use std::sync::Arc;
 

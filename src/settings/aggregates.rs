@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::value::{UNLIMITED, duration, number, text};
+use super::value::{UNLIMITED, duration, fits, number, text};
 
 /// `[aggregates.<Type>]`: one aggregate type.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -116,16 +116,13 @@ impl<'de> Deserialize<'de> for Reconcile {
             "at-start" => Ok(Self::AtStart),
             given => {
                 let every = humantime::parse_duration(given).ok();
-                let every = every.filter(|every| !every.is_zero() && *every <= LONGEST_WALK);
+                let every = every.filter(|every| fits(*every));
                 let every = every.map(Self::Every);
                 every.ok_or_else(|| D::Error::custom(format_args!("must be {wanted}")))
             }
         }
     }
 }
-
-/// Like every time in the settings.
-const LONGEST_WALK: Duration = Duration::from_hours(24);
 
 /// A table's name, or nothing. It is quoted where it is used, so any character will do but the one
 /// that ends a string in C.

@@ -10,7 +10,7 @@ use super::value::{duration, flag, number, path, text, word};
 
 /// The shortest key that tokens of a login are signed with, in bytes: HMAC-SHA-256 wants one as long
 /// as its output (RFC 7518, section 3.2).
-const SHORTEST_LOGIN_KEY: usize = 32;
+pub(crate) const SHORTEST_LOGIN_KEY: usize = 32;
 
 /// `[auth]`: who is let in, and how that is known.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -45,7 +45,8 @@ pub struct AuthSettings {
     /// a day, default 5s.
     #[serde(deserialize_with = "duration")]
     pub keys_reload: Duration,
-    /// How long API keys are good for while the store cannot be read: up to a day, default 60s.
+    /// How long API keys are good for while the store cannot be read: longer than `keys_reload`, up
+    /// to a day, default 60s.
     #[serde(deserialize_with = "duration")]
     pub keys_max_age: Duration,
     /// The most API keys that are not revoked: 1 to 100000, default 10000.
@@ -95,6 +96,10 @@ impl AuthSettings {
         }
         if !self.login_key.is_empty() && self.login_key_file.is_some() {
             return wrong("login_key", "excludes `auth.login_key_file`");
+        }
+        if self.keys_max_age <= self.keys_reload {
+            // Else each key is refused from that age on until the next look.
+            return wrong("keys_max_age", "must be more than `auth.keys_reload`");
         }
         Ok(())
     }

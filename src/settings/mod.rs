@@ -32,6 +32,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use aggregates::{AggregateSettings, Mode, Reconcile};
+pub(crate) use auth::SHORTEST_LOGIN_KEY;
 pub use auth::{AuthMode, AuthSettings, RsaAlgorithm};
 pub use drift::DriftSettings;
 pub use error::{Origin, Problem, SettingsError};

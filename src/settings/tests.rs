@@ -216,6 +216,19 @@ fn a_value_out_of_range_is_answered_with_the_range() {
 }
 
 #[test]
+fn keys_that_grow_too_old_between_two_looks_are_refused() {
+    let message = "`auth.keys_max_age` must be more than `auth.keys_reload`";
+    for (max_age, reload) in [("5s", "5s"), ("1s", "5s")] {
+        let file = format!("[auth]\nkeys_max_age = \"{max_age}\"\nkeys_reload = \"{reload}\"");
+        assert_eq!(refused(&file), format!("config.toml:2: {message}"));
+    }
+    // Whoever has written the other of the two alone is told of both as well.
+    let told = refused("[auth]\nkeys_reload = \"1m\"");
+    assert!(told.ends_with(message), "{told}");
+    assert!(load("[auth]\nkeys_max_age = \"6s\"", &[]).is_ok());
+}
+
+#[test]
 fn a_value_of_the_wrong_type_is_answered_with_the_right_one() {
     let cases = [
         (

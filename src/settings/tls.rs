@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::value::{duration, text, word};
+use super::value::{duration, path, word};
 
 /// `[tls]`: HTTPS, once both files are named.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
     /// A PEM file with the certificate and those that vouch for it; none is plain HTTP.
-    #[serde(deserialize_with = "optional_path")]
+    #[serde(deserialize_with = "path")]
     pub certificate: Option<PathBuf>,
     /// A PEM file with the certificate's key.
-    #[serde(deserialize_with = "optional_path")]
+    #[serde(deserialize_with = "path")]
     pub key: Option<PathBuf>,
     /// The oldest version that is spoken; default TLS 1.2.
     pub min_version: TlsVersion,
@@ -65,9 +65,4 @@ impl<'de> Deserialize<'de> for TlsVersion {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         word(from, &[("1.2", Self::Tls12), ("1.3", Self::Tls13)])
     }
-}
-
-fn optional_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
-    let given = text(from, "the path of a file, or \"\" for none")?;
-    Ok((!given.is_empty()).then(|| PathBuf::from(given)))
 }

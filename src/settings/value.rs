@@ -20,6 +20,7 @@ pub(super) const KIB: u64 = 1024;
 /// Bytes in a mebibyte.
 pub(super) const MIB: u64 = 1024 * KIB;
 
+/// The longest time that a setting may be.
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// A whole number from `MIN` to `MAX`, both included.
@@ -51,13 +52,18 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     let Ok(duration) = humantime::parse_duration(&given) else {
         return Err(D::Error::custom(format_args!("must be {wanted}")));
     };
-    if duration.is_zero() || duration > LONGEST {
+    if !fits(duration) {
         return Err(D::Error::custom(format_args!(
             "must be more than 0s and at most a day, not {}",
             humantime::format_duration(duration)
         )));
     }
     Ok(duration)
+}
+
+/// Whether a length of time is one that a setting may be.
+pub(super) fn fits(duration: Duration) -> bool {
+    !duration.is_zero() && duration <= LONGEST
 }
 
 /// Yes or no.

@@ -79,8 +79,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 
 /// The files of the library's root and of the binary, which may name everything.
 const ROOTS: &[&str] = &[
-    "lib", "main", "serve", "migrate", "history", "replay", "adopt", "logging", "otlp", "throttle",
-    "keys", "config",
+    "lib", "main", "serve", "migrate", "history", "replay", "adopt", "logging", "otlp", "run",
+    "throttle", "keys", "config",
 ];
 
 /// Crates that stay behind a module: the crate, and the beginnings of the paths that may name it.

@@ -86,7 +86,7 @@ fn a_file_that_its_parent_does_not_name_is_found() {
 
 #[test]
 fn no_file_is_longer_than_five_hundred_lines() {
-    for (path, source) in rust_files(&["src"]) {
+    for (path, source) in rust_files(&FOLDERS) {
         let lines = source.lines().count();
         assert!(lines <= MOST_LINES, "{path} has {lines} lines");
     }

@@ -75,7 +75,11 @@ fn commanded(summary: &'static str) -> Operation {
             "Stored with every event; made where it is absent.",
         )
         .header("X-Causation-Id", &sent_ulid(), "Stored with every event.")
-        .header("X-Created-By", &created_by(), "Stored with every event.")
+        .header(
+            "X-Created-By",
+            &created_by(),
+            "Stored with every event where no tokens are asked for; else the token's subject is.",
+        )
         .header(
             "X-Timeout-Ms",
             &timeout,

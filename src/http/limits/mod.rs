@@ -1,6 +1,7 @@
 //! What one client may take: the bounds, who has met them, and how often.
 
 mod depth;
+mod logins;
 mod meters;
 mod rate;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, web::Data};
 
 pub(super) use depth::is_deeper_than;
+pub(super) use logins::LoginRates;
 pub use meters::EdgeMeters;
 pub(super) use rate::Rate;
 

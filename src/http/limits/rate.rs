@@ -12,7 +12,7 @@ use std::{
 use dashmap::{DashMap, Entry};
 use tokio::time::Instant;
 
-/// Requests a second, for each of many callers.
+/// So many requests in a time, for each of many callers.
 #[derive(Debug)]
 pub(in crate::http) struct Rate<K: Eq + Hash> {
     interval: Duration,
@@ -29,14 +29,19 @@ impl<K: Eq + Hash + Clone> Rate<K> {
     /// That many a second, and at once as many as come in the time of `burst`; 0 is no limit.
     pub(in crate::http) fn new(per_second: u32, burst: Duration, most: usize) -> Option<Self> {
         let interval = Duration::from_secs(1).checked_div(per_second)?;
-        Some(Self {
+        Some(Self::every(interval, burst, most))
+    }
+
+    /// One in each interval, and at once as many as come in the time of `burst`, but one at least.
+    pub(in crate::http) fn every(interval: Duration, burst: Duration, most: usize) -> Self {
+        Self {
             interval,
             tolerance: burst.saturating_sub(interval),
             most,
             started: Instant::now(),
             known: AtomicUsize::new(0),
             debts: DashMap::new(),
-        })
+        }
     }
 
     /// Counts a request, or tells how long to wait before the next.

@@ -4,11 +4,15 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::{
     Reply, Wire,
     auth::{GUARDED, token},
-    role, send, user,
+    raw, role, send, user,
 };
 use crate::support::{backends, database::Foreign, exposition::Figures};
 
@@ -207,6 +211,26 @@ async fn a_refusal_takes_the_time_that_is_set_and_a_login_does_not() {
     wire.login("ada", "correct horse").await.is(200);
 
     assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_does_not_use_up_the_time_of_a_refusal() {
+    let floor = Duration::from_secs(1);
+    let wire = Wire::sqlite(&settings(&[("DORMOUSE__AUTH__LOGIN_FAILURE_TIME", "1s")])).await;
+    let body = json!({"username": "nobody", "password": "wrong"}).to_string();
+    let request = raw::post(b"/v1/login", b"", body.as_bytes());
+    let (most, last) = request.split_at(request.len() - 1);
+    let mut stream = TcpStream::connect(wire.server.address()).await.unwrap();
+    stream.write_all(most).await.unwrap();
+    tokio::time::sleep(floor + Duration::from_millis(200)).await;
+
+    let began = Instant::now();
+    stream.write_all(last).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(began.elapsed() >= floor, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

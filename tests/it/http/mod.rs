@@ -1,5 +1,6 @@
 //! The contract with clients, against the real binary and over the wire.
 
+mod api_keys;
 mod application_role;
 mod auth;
 mod bodies;
@@ -23,6 +24,7 @@ mod raw;
 mod reads;
 mod replay;
 mod roles;
+mod route_rights;
 mod routes;
 mod runtime;
 mod secrets;

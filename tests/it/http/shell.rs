@@ -333,6 +333,68 @@ async fn a_read_model_is_listed_and_built_anew_while_the_server_runs() {
     }
 }
 
+/// Runs the binary with its stdout at a reader who is gone, or on a disk that is full.
+fn printing_to(stdout: impl Into<Stdio>, store_url: &str, arguments: &[&str]) -> Output {
+    let directory = scratch();
+    let mut command = binary();
+    command
+        .args(arguments)
+        .current_dir(directory.path())
+        .env("DORMOUSE__STORE__URL", store_url)
+        .stdout(stdout);
+    command.output().unwrap()
+}
+
+#[tokio::test]
+async fn a_reader_who_has_seen_enough_is_no_failure_and_a_full_disk_is() {
+    let wire = Wire::sqlite(&[]).await;
+    let (gone, full) = (
+        || std::io::pipe().unwrap().1,
+        || std::fs::File::create("/dev/full").unwrap(),
+    );
+    for arguments in [
+        &["config"][..],
+        &["config", "--json"],
+        &["keys", "list"],
+        &["keys", "subject", "ada"],
+        &["projections", "list"],
+    ] {
+        // An empty list of keys prints nothing.
+        if arguments == ["keys", "list"] {
+            let make = [
+                "keys",
+                "create",
+                "--name",
+                "a",
+                "--rights",
+                "audit",
+                "--expires",
+                "1d",
+            ];
+            printed(&run(&wire, &make));
+        }
+        let left = printing_to(gone(), &wire.store_url, arguments);
+        assert!(left.status.success(), "{arguments:?}: {left:?}");
+        let cut = printing_to(full(), &wire.store_url, arguments);
+        assert_eq!(cut.status.code(), Some(1), "{arguments:?}: {cut:?}");
+        let told = String::from_utf8_lossy(&cut.stderr);
+        assert!(told.contains("No space left"), "{arguments:?}: {told}");
+    }
+    // A key that nobody has seen is lost.
+    let make = [
+        "keys",
+        "create",
+        "--name",
+        "b",
+        "--rights",
+        "audit",
+        "--expires",
+        "1d",
+    ];
+    let lost = printing_to(gone(), &wire.store_url, &make);
+    assert_eq!(lost.status.code(), Some(1), "{lost:?}");
+}
+
 #[test]
 fn shells_are_told_how_to_complete() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -4,7 +4,8 @@ use reqwest::Method;
 
 use crate::http::{
     Reply, Wire,
-    auth::{GUARDED, make_key, token_for},
+    api_keys::make_key,
+    auth::{GUARDED, token_for},
     send,
 };
 
@@ -42,11 +43,11 @@ async fn an_address_that_asks_too_often_hears_429_and_when_to_come_back() {
     assert_eq!(refused.header("x-content-type-options"), Some("nosniff"));
     tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
     from(&wire, "").await.is(200);
+    tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
     let page = wire.get("/metrics").await;
     let by_address = "dormouse_http_rate_limited_total{by=\"address\"}";
-    if page.status == 200 {
-        assert!(crate::support::exposition::Figures::read(&page.text).get(by_address) >= 1.0);
-    }
+    let page = crate::support::exposition::Figures::read(&page.is(200).text);
+    assert!(page.get(by_address) >= 1.0);
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! What is shipped for operators speaks of what there is.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
 
 use crate::{
     http::{Wire, until},
-    support::exposition::Figures,
+    support::{Backend, exposition::Figures, server::Server},
 };
 
 fn shipped(name: &str) -> String {
@@ -113,6 +113,32 @@ fn all_that_the_program_is_compiled_of_is_copied_into_the_image() {
             "{place} is left out"
         );
     }
+}
+
+#[tokio::test]
+async fn the_image_serves_with_the_settings_it_brings_and_asks_who_comes() {
+    let file = shipped("docker/Dockerfile");
+    let settings: Vec<(&str, &str)> = file
+        .lines()
+        .filter_map(|line| line.strip_prefix("ENV ")?.split_once('='))
+        .collect();
+    let bind = |(name, _): &&(&str, &str)| *name == "DORMOUSE__HTTP__BIND";
+    let (_, bind) = settings
+        .iter()
+        .find(bind)
+        .expect("it says where it listens");
+    let bind: SocketAddr = bind.parse().unwrap();
+    assert!(bind.ip().is_unspecified(), "nobody outside would reach it");
+
+    let backend = Backend::sqlite();
+    let mut all = settings.clone();
+    let url = backend.store_url();
+    all.push(("DORMOUSE__STORE__URL", &url));
+    let server = Server::start_at(SocketAddr::new(bind.ip(), 0), &all).await;
+
+    let asked = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://127.0.0.1:{}/v1/types", server.address().port());
+    assert_eq!(asked.get(url).send().await.unwrap().status(), 401);
 }
 
 #[tokio::test]
