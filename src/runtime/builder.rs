@@ -290,19 +290,23 @@ impl<A: Aggregate> AggregateBuilder<A> {
         own.unwrap_or_else(|| settings.aggregate(A::TYPE))
     }
 
-    /// Its rows, where it is mapped to a table and the store has such.
-    fn rows(&self, store: &dyn EventStore, settings: &AggregateSettings) -> Option<Rows<A>> {
+    /// Its rows, where it is mapped to a table and the store has such, and the task that loads them.
+    fn rows(
+        &self,
+        store: &dyn EventStore,
+        settings: &AggregateSettings,
+    ) -> Option<(Rows<A>, impl Future<Output = ()> + Send + use<A>)> {
         let mapping = self.mapping?;
         let mut table = (mapping.table)();
         if !settings.state_table.is_empty() {
             table.name = settings.state_table.clone().into();
         }
-        Some(Rows {
-            mode: settings.mode,
-            table: Arc::new(table),
+        Some(Rows::new(
+            settings.mode,
+            table,
             mapping,
-            store: store.state_rows()?,
-        })
+            store.state_rows()?,
+        ))
     }
 
     fn names(&self) -> Vec<&'static str> {
@@ -367,7 +371,7 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
                 });
             }
             let rows = self.rows(store, &settings);
-            let rows = rows.ok_or(StartError::NoStateTables {
+            let (rows, _) = rows.ok_or(StartError::NoStateTables {
                 aggregate_type,
                 mode,
             })?;
@@ -384,7 +388,7 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
         let codec = self.codec().expect("the upcasters were checked");
         let names = self.names();
         let own_settings = self.own_settings(settings);
-        let table = self.rows(&*node.store, &own_settings);
+        let (table, loading) = self.rows(&*node.store, &own_settings).unzip();
         let state_table = table.as_ref().filter(|rows| rows.mode.has_rows());
         let state_table = state_table.map(|rows| rows.table.name.to_string());
         let commands: HashMap<TypeId, CommandMeter> = self
@@ -404,7 +408,8 @@ impl<A: Aggregate> Registration for AggregateBuilder<A> {
             live: dashmap::DashMap::new(),
         });
         let registry = system.start_registry(&kind);
-        if kind.rows().is_some() {
+        if let Some(loading) = loading.filter(|_| kind.rows().is_some()) {
+            system.spawn(loading);
             system.spawn(rows::reconcile(Arc::clone(&kind)));
         }
         let how = (kind.settings.mode, state_table);

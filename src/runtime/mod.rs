@@ -25,6 +25,7 @@ mod journal;
 mod kind;
 mod load;
 mod loader;
+mod lookups;
 mod meters;
 #[cfg(test)]
 mod model_tests;

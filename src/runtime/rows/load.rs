@@ -125,11 +125,8 @@ impl<'a, A: Aggregate> Meeting<'a, A> {
     }
 
     async fn read(&self) -> Result<LoadedRow, RecoveryError> {
-        let ids = std::slice::from_ref(&self.stream.aggregate_id);
-        let aggregate_type = &self.stream.aggregate_type;
-        let loaded = self.rows.store.load(aggregate_type, &self.rows.table, ids);
-        let mut loaded = loaded.await.map_err(|error| self.unread(error))?;
-        Ok(loaded.pop().unwrap_or_default())
+        let loaded = self.rows.loads.ask(self.stream.clone()).await;
+        loaded.map_err(|source| self.unread(source))
     }
 
     /// Stores what mends it; where that loses, all is read again.
@@ -181,15 +178,16 @@ impl<'a, A: Aggregate> Meeting<'a, A> {
                 table: self.rows.table.name.to_string(),
             }),
             Fate::Failed(Failure::Unavailable | Failure::Unknown) => {
-                Err(self.unread(ReadError::Unavailable("a row could not be mended".into())))
+                let unmended = ReadError::Unavailable("a row could not be mended".into());
+                Err(self.unread(Arc::new(unmended)))
             }
         }
     }
 
-    fn unread(&self, source: ReadError) -> RecoveryError {
+    fn unread(&self, source: Arc<ReadError>) -> RecoveryError {
         RecoveryError::Store {
             stream: self.stream.clone(),
-            source: Arc::new(source),
+            source,
         }
     }
 }

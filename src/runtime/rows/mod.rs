@@ -29,11 +29,14 @@ pub(super) use old_receipts::forget_old;
 pub(super) use probe::Standing;
 pub(super) use walk::reconcile;
 
-use super::folded::Folded;
+use super::{
+    folded::Folded,
+    lookups::{Lookups, lookups},
+};
 use crate::{
-    domain::{Aggregate, Row, StateTable, Version},
+    domain::{Aggregate, Row, StateTable, StreamId, Version},
     settings::Mode,
-    store::{RowTrack, StateRows},
+    store::{LoadedRow, RowTrack, StateRows},
 };
 
 /// A type's state table and how its states are rows of it.
@@ -42,9 +45,41 @@ pub(super) struct Rows<A: Aggregate> {
     pub(super) table: Arc<StateTable>,
     pub(super) mapping: RowMapping<A>,
     pub(super) store: Arc<dyn StateRows>,
+    loads: Lookups<StreamId, LoadedRow>,
 }
 
 impl<A: Aggregate> Rows<A> {
+    /// Rows, and the task that loads those of aggregates that wake until they are gone.
+    pub(super) fn new(
+        mode: Mode,
+        table: StateTable,
+        mapping: RowMapping<A>,
+        store: Arc<dyn StateRows>,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let table = Arc::new(table);
+        let reader = (Arc::clone(&store), Arc::clone(&table));
+        let (loads, loading) = lookups(move |streams: Vec<StreamId>| {
+            let (store, table) = reader.clone();
+            Box::pin(async move {
+                // Those of one table are of one type.
+                let Some(aggregate_type) = streams.first().map(|it| it.aggregate_type.clone())
+                else {
+                    return Ok(Vec::new());
+                };
+                let ids: Vec<_> = streams.into_iter().map(|it| it.aggregate_id).collect();
+                store.load(&aggregate_type, &table, &ids).await
+            })
+        });
+        let rows = Self {
+            mode,
+            table,
+            mapping,
+            store,
+            loads,
+        };
+        (rows, loading)
+    }
+
     /// Whether rows alone are kept.
     pub(super) fn alone(&self) -> bool {
         self.mode == Mode::StateOnly
