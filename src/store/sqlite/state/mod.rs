@@ -1,11 +1,13 @@
 //! State tables: tables of others in the same file, whose rows commit with the log.
 //!
 //! SQLite's columns hold what they are given, in whatever form a program writes a truth value or a
-//! time. So rows are compared as they are read, not in SQL: inside an append nobody else writes.
+//! time. So where rows are not what they were as text, they are compared as they are read, not in
+//! SQL: inside an append nobody else writes.
 
 mod fit;
 mod key;
 mod read;
+mod standing;
 mod write;
 
 use std::sync::Arc;
@@ -17,11 +19,8 @@ use self::read::Wanted;
 pub(super) use self::write::write_rows;
 use super::{SqliteStore, errors::read_error};
 use crate::{
-    domain::{AggregateId, AggregateType, StateTable, Version},
-    store::{
-        Commit, LoadedRow, ReadError, RowAccess, StateRows, TableError, admission::Facts,
-        net_rows::NetChange,
-    },
+    domain::{AggregateId, AggregateType, StateTable},
+    store::{Commit, LoadedRow, ReadError, RowAccess, StateRows, TableError, admission::Facts},
 };
 
 #[async_trait]
@@ -72,32 +71,6 @@ fn quoted(name: &str) -> String {
         .split('.')
         .map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
     parts.collect::<Vec<_>>().join(".")
-}
-
-/// Whether each row is what its change was decided on, and each track where it is expected; the
-/// caller holds the write lock.
-pub(super) async fn are_as_decided(
-    connection: &mut SqliteConnection,
-    changes: &[NetChange<'_>],
-) -> Result<bool, ReadError> {
-    for group in by_table(changes, |change| &*change.table.name) {
-        let streams = group.iter().map(|change| {
-            let stream = change.stream;
-            (&stream.aggregate_type, &stream.aggregate_id)
-        });
-        let loaded = Wanted::new(group[0].table, streams)
-            .load(connection)
-            .await?;
-        let stand = group.iter().zip(&loaded).all(|(change, loaded)| {
-            let version = loaded.track.as_ref().map(|track| track.version);
-            let is_expected = |expected| version.unwrap_or(Version::ZERO) == expected;
-            loaded.row.as_ref() == change.before && change.expected.is_none_or(is_expected)
-        });
-        if !stand {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Fills in what the facts say of rows and tracks; the caller holds a transaction.

@@ -1,8 +1,9 @@
 //! Writing rows, links and tracks inside an append.
 
+use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 
-use super::{are_as_decided, by_table, quoted};
+use super::{by_table, quoted, standing::are_as_decided};
 use crate::{
     domain::{LinkTable, RowValue},
     store::{
@@ -150,15 +151,30 @@ fn bound<'q>(statement: Statement<'q>, value: Option<&RowValue>) -> Statement<'q
         Some(RowValue::Text(text)) => statement.bind(text.clone()),
         Some(RowValue::Secret(secret)) => statement.bind(secret.expose().clone()),
         Some(RowValue::Json(value)) => statement.bind(value.to_string()),
-        Some(RowValue::Time(time)) => {
-            // As exact as it is, so that it is read back as it was.
-            let form = if time.timestamp_subsec_micros() % 1000 == 0 {
-                "%Y-%m-%d %H:%M:%S%.3f"
-            } else {
-                "%Y-%m-%d %H:%M:%S%.6f"
-            };
-            statement.bind(time.format(form).to_string())
-        }
+        Some(RowValue::Time(time)) => statement.bind(time_text(*time)),
+    }
+}
+
+/// A time as exact as it is, so that it is read back as it was.
+fn time_text(time: DateTime<Utc>) -> String {
+    let form = if time.timestamp_subsec_micros() % 1000 == 0 {
+        "%Y-%m-%d %H:%M:%S%.3f"
+    } else {
+        "%Y-%m-%d %H:%M:%S%.6f"
+    };
+    time.format(form).to_string()
+}
+
+/// The text that SQLite makes of a value that was written so.
+pub(super) fn text_written(value: Option<&RowValue>) -> Option<String> {
+    match value {
+        None | Some(RowValue::Null) => None,
+        Some(RowValue::Bool(value)) => Some(i64::from(*value).to_string()),
+        Some(RowValue::Int(number)) => Some(number.to_string()),
+        Some(RowValue::Text(text)) => Some(text.clone()),
+        Some(RowValue::Secret(secret)) => Some(secret.expose().clone()),
+        Some(RowValue::Json(value)) => Some(value.to_string()),
+        Some(RowValue::Time(time)) => Some(time_text(*time)),
     }
 }
 
