@@ -11,10 +11,11 @@ use serde_json::value::RawValue;
 use super::{StartError, Unfoldable};
 use crate::{
     domain::{
-        Aggregate, AggregateId, AggregateType, Claim, EventCodec, EventType, Row, RowOrigin,
-        RowValue, Stamp, StateRow, StateTable, StreamId, UnmappableRow, Version,
+        Aggregate, AggregateId, AggregateType, Claim, EventCodec, EventType, Row, RowMarks,
+        RowOrigin, RowValue, Stamp, StateRow, StateTable, StreamId, UnmappableRow, Version,
+        ended_life, state_anew, state_when_gone,
     },
-    store::RecordedEvent,
+    store::{RecordedEvent, RowTrack},
 };
 
 /// An event that is not stored yet, and what it leads to.
@@ -73,12 +74,25 @@ pub(super) trait Folding: Debug + Send + Sync {
 
     fn claims(&self) -> Vec<Claim>;
 
-    /// The event that makes the state what a row tells.
-    fn reconciled(&self, row: Option<&Row>, reason: &str) -> Result<Told, Untold>;
+    /// The event that makes the state what a row tells; without a row, what is serialized in `gone`,
+    /// or nothing at all.
+    fn reconciled(
+        &self,
+        row: Option<&Row>,
+        gone: Option<&RawValue>,
+        reason: &str,
+    ) -> Result<Told, Untold>;
 
-    /// The events that make the state what a row tells that was gone in between: what no row tells
-    /// ends with the first.
-    fn came_back(&self, row: &Row, reason: &str) -> Result<[Told; 2], Untold>;
+    /// The events that make the state what a row tells, where a life that the track still knows of
+    /// ended in between: what no row tells ends with the first of them. None where the row goes on
+    /// with that life, and where nothing hangs on it. `now` tells who made the row.
+    fn came_back(
+        &self,
+        track: &RowTrack,
+        row: &Row,
+        now: &RowMarks,
+        reason: &str,
+    ) -> Result<Option<[Told; 2]>, Untold>;
 }
 
 /// The one implementation.
@@ -192,22 +206,40 @@ impl<A: StateRow> Folding for Fold<A> {
         self.state.claims()
     }
 
-    fn reconciled(&self, row: Option<&Row>, reason: &str) -> Result<Told, Untold> {
+    fn reconciled(
+        &self,
+        row: Option<&Row>,
+        gone: Option<&RawValue>,
+        reason: &str,
+    ) -> Result<Told, Untold> {
         let state = match row {
             Some(row) => A::from_row(row)?.keeping(&self.state),
-            None => A::default(),
+            None => gone.map(state_when_gone).unwrap_or_default(),
         };
         told(&self.state, &state.reconciled(reason), row, &self.codec)
     }
 
-    fn came_back(&self, row: &Row, reason: &str) -> Result<[Told; 2], Untold> {
-        let end = A::default().reconciled(reason);
+    fn came_back(
+        &self,
+        track: &RowTrack,
+        row: &Row,
+        now: &RowMarks,
+        reason: &str,
+    ) -> Result<Option<[Told; 2]>, Untold> {
+        let ended = ended_life::<A>(track.marks.as_ref(), track.rowless.as_deref(), now);
+        let Some(gone) = ended else {
+            return Ok(None);
+        };
+        let said = A::from_row(row)?;
+        let Some(anew) = state_anew(A::keeping, said, (&gone, &self.state)) else {
+            return Ok(None);
+        };
+        let end = gone.reconciled(reason);
         let ended = told(&self.state, &end, None, &self.codec)?;
-        let mut gone = self.state.clone();
-        gone.apply(&end);
-        let state = A::from_row(row)?.keeping(&gone);
-        let anew = told(&gone, &state.reconciled(reason), Some(row), &self.codec)?;
-        Ok([ended, anew])
+        let mut state = self.state.clone();
+        state.apply(&end);
+        let anew = told(&state, &anew.reconciled(reason), Some(row), &self.codec)?;
+        Ok(Some([ended, anew]))
     }
 }
 

@@ -198,7 +198,6 @@ impl Work<'_> {
     async fn tell_log(&self) -> Result<Repaired, AdoptionError> {
         let look = self.look;
         let mut teller = self.teller();
-        let reason = &self.repair.reason;
         let told = match look.row() {
             Some(row) if look.version() == Version::ZERO => {
                 let origin = self.mapped.origin(&look.loaded.stamps);
@@ -206,14 +205,7 @@ impl Work<'_> {
                 teller.occurred_at = origin.created_at.unwrap_or(teller.occurred_at);
                 self.mapped.adopted(row).map(|told| (None, told))
             }
-            Some(row) if look.came_back(self.mapped) => {
-                let told = look.folding.came_back(row, reason);
-                told.map(|[ended, anew]| (Some(ended), anew))
-            }
-            row => look
-                .folding
-                .reconciled(row, reason)
-                .map(|told| (None, told)),
+            row => self.reconciled(row),
         };
         let readable = look.loaded.readable().map_err(Untold::from);
         let told = readable.and(told);
@@ -241,6 +233,25 @@ impl Work<'_> {
             event_type,
             version,
         })
+    }
+
+    /// What tells the log what a row says; before it, that an earlier life of the row has ended.
+    fn reconciled(&self, row: Option<&Row>) -> Result<(Option<Told>, Told), Untold> {
+        let (look, reason) = (self.look, &self.repair.reason);
+        let track = look.loaded.track.as_ref();
+        // One that has seen another log knows nothing of how this one and the row stood.
+        let track = track.filter(|track| track.log_version == look.version());
+        if let (Some(row), Some(track)) = (row, track) {
+            let now = RowMarks::default().made(&self.mapped.origin(&look.loaded.stamps));
+            let told = look.folding.came_back(track, row, &now, reason)?;
+            if let Some([ended, anew]) = told {
+                return Ok((Some(ended), anew));
+            }
+        }
+        // What was done while rows alone were kept, and the row is still gone.
+        let gone = track.filter(|track| track.marks.is_none());
+        let gone = gone.and_then(|track| track.rowless.as_deref());
+        Ok((None, look.folding.reconciled(row, gone, reason)?))
     }
 
     /// Leaves what is to be taken, and gives what is to be freed.
@@ -333,17 +344,6 @@ impl Look {
 
     pub(super) const fn row(&self) -> Option<&Row> {
         self.loaded.row.as_ref()
-    }
-
-    /// Whether another row stands in the place of the one that the log knows.
-    fn came_back(&self, mapped: &dyn Mapped) -> bool {
-        let track = self.loaded.track.as_ref();
-        let Some(track) = track.filter(|track| track.log_version == self.version()) else {
-            return false;
-        };
-        let now = RowMarks::default().made(&mapped.origin(&self.loaded.stamps));
-        let met = track.marks.as_ref();
-        track.rowless.is_some() || met.is_some_and(|met| met.is_of_another(&now))
     }
 
     pub(super) fn drift(&self) -> Option<Drift> {

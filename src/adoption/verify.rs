@@ -1,25 +1,25 @@
 //! Verifying: every row is held against the fold of its events, in parallel, and nothing is written.
 
-use std::{collections::BTreeSet, sync::Arc};
+mod draw;
+mod page;
 
-use rand::RngExt as _;
+use std::sync::Arc;
+
 use tokio::task::JoinSet;
 
+use self::{
+    draw::{Reservoir, one_by_one, pages},
+    page::{Compared, compare_log, compare_rows},
+};
 use super::{
-    Adoption, AdoptionError, Inner, Unfoldable,
-    compare::{Drift, Finding, unfoldable},
-    mapping::{Folding, Mapped, stream},
-    repair::Look,
+    Adoption, AdoptionError, Inner,
+    compare::Finding,
+    mapping::Mapped,
     walk::{Cursor, Page, Walk},
 };
-use crate::{
-    domain::{AggregateId, Row, Version, error_chain},
-    store::{LoadedRow, ReadError, Recovered, RecoveryRequest, RowAccess},
-};
+use crate::store::RowAccess;
 
-/// Events of each aggregate in the first look-up; few have more.
-const FIRST_PAGE: u32 = 32;
-/// Events in each further one.
+/// Events in each look-up of an aggregate that is looked at on its own.
 pub(super) const PAGE: u32 = 1000;
 
 /// What is compared, and how much of it at once.
@@ -128,14 +128,6 @@ struct Run<'a> {
     tell: &'a mut (dyn FnMut(VerifyProgress) + Send),
 }
 
-/// What came of a page.
-#[derive(Debug, Default)]
-struct Compared {
-    count: u64,
-    with_events: u64,
-    findings: Vec<Finding>,
-}
-
 impl Run<'_> {
     /// Draws so many of all there are, and compares them.
     async fn sample(&mut self, walk: &mut Walk, sample: u64) -> Result<(), AdoptionError> {
@@ -214,195 +206,4 @@ impl Run<'_> {
         }
         Ok(self.done)
     }
-}
-
-/// Draws so many of what it is offered, each with the same chance: Vitter's algorithm R.
-struct Reservoir<T> {
-    wanted: usize,
-    seen: usize,
-    drawn: Vec<T>,
-}
-
-impl<T> Reservoir<T> {
-    const fn new(wanted: usize) -> Self {
-        Self {
-            wanted,
-            seen: 0,
-            drawn: Vec::new(),
-        }
-    }
-
-    fn offer(&mut self, one: T) {
-        self.seen += 1;
-        if self.drawn.len() < self.wanted {
-            self.drawn.push(one);
-        } else if let Some(drawn) = self.drawn.get_mut(rand::rng().random_range(0..self.seen)) {
-            *drawn = one;
-        }
-    }
-}
-
-type Drawn = (Vec<(String, LoadedRow)>, Vec<AggregateId>);
-
-/// As many as are wanted of both, by turns, none of them twice.
-fn one_by_one(rows: Vec<(String, LoadedRow)>, log: Vec<AggregateId>, wanted: usize) -> Drawn {
-    let mut taken = BTreeSet::new();
-    let (mut from_rows, mut from_log) = (Vec::new(), Vec::new());
-    let (mut rows, mut log) = (rows.into_iter(), log.into_iter());
-    loop {
-        let (row, id) = (rows.next(), log.next());
-        if row.is_none() && id.is_none() {
-            return (from_rows, from_log);
-        }
-        if let Some((key, row)) = row
-            && taken.len() < wanted
-            && taken.insert(key.clone())
-        {
-            from_rows.push((key, row));
-        }
-        if let Some(id) = id
-            && taken.len() < wanted
-            && taken.insert(id.to_string())
-        {
-            from_log.push(id);
-        }
-    }
-}
-
-fn pages<T>(all: Vec<T>, page: u32) -> impl Iterator<Item = Vec<T>> {
-    let mut all = all.into_iter().peekable();
-    std::iter::from_fn(move || {
-        all.peek()?;
-        Some(all.by_ref().take(page as usize).collect())
-    })
-}
-
-/// Compares rows: all at once first, then each that looks different on its own.
-async fn compare_rows(
-    inner: &Inner,
-    mapped: &dyn Mapped,
-    page: Vec<(String, LoadedRow)>,
-) -> Result<Compared, AdoptionError> {
-    let mut compared = Compared {
-        count: page.len() as u64,
-        ..Compared::default()
-    };
-    let (mut ids, mut rows) = (
-        Vec::with_capacity(page.len()),
-        Vec::with_capacity(page.len()),
-    );
-    for (key, loaded) in page {
-        match AggregateId::parse(&key) {
-            Ok(id) => {
-                ids.push(id);
-                rows.push(loaded.row);
-            }
-            Err(_) => compared.findings.push(Finding {
-                key,
-                version: Version::ZERO,
-                drift: Drift::NotAdoptable {
-                    problem: "its key cannot be an aggregate's".to_owned(),
-                },
-            }),
-        }
-    }
-    let recovered = recover(inner, mapped, &ids).await?;
-    for (place, id) in ids.into_iter().enumerate() {
-        let recovered = recovered.get(place);
-        let has_events = recovered.is_some_and(|recovered| !recovered.events.is_empty());
-        compared.with_events += u64::from(has_events);
-        if !recovered.is_some_and(|found| agrees(mapped, rows[place].as_ref(), found)) {
-            compared.findings.extend(look(inner, mapped, id).await?);
-        }
-    }
-    Ok(compared)
-}
-
-/// Compares those aggregates that have no row.
-async fn compare_log(
-    inner: &Inner,
-    mapped: &dyn Mapped,
-    ids: Vec<AggregateId>,
-) -> Result<Compared, AdoptionError> {
-    let (aggregate_type, table) = (mapped.aggregate_type(), mapped.table());
-    let loaded = inner.rows.load(aggregate_type, table, &ids).await?;
-    let rowless = ids.into_iter().zip(loaded);
-    let rowless = rowless.filter(|(_, loaded)| loaded.row.is_none());
-    let ids: Vec<AggregateId> = rowless.map(|(id, _)| id).collect();
-    let recovered = recover(inner, mapped, &ids).await?;
-    let mut compared = Compared {
-        count: ids.len() as u64,
-        ..Compared::default()
-    };
-    for (place, id) in ids.into_iter().enumerate() {
-        let found = recovered.get(place);
-        if !found.is_some_and(|found| agrees(mapped, None, found)) {
-            compared.findings.extend(look(inner, mapped, id).await?);
-        }
-    }
-    Ok(compared)
-}
-
-/// The first events of each; nothing where one of them cannot be read, and which it is comes out
-/// when each is looked at.
-async fn recover(
-    inner: &Inner,
-    mapped: &dyn Mapped,
-    ids: &[AggregateId],
-) -> Result<Vec<Recovered>, AdoptionError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let requests = ids.iter().map(|id| RecoveryRequest {
-        stream: stream(mapped, id.clone()),
-        fingerprint: None,
-        after: Version::ZERO,
-    });
-    match inner.store.recover(requests.collect(), FIRST_PAGE).await {
-        Ok(recovered) => Ok(recovered),
-        Err(ReadError::Corrupt { .. }) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether a row agrees with its events. One with more of them than were read, or none, is looked
-/// at on its own.
-fn agrees(mapped: &dyn Mapped, row: Option<&Row>, recovered: &Recovered) -> bool {
-    if recovered.events.is_empty() || recovered.events.len() >= FIRST_PAGE as usize {
-        return false;
-    }
-    let mut folding = mapped.folding();
-    let folded = fold(&mut *folding, recovered);
-    folded.is_ok() && folding.row().as_ref() == row
-}
-
-fn fold(folding: &mut dyn Folding, recovered: &Recovered) -> Result<(), Unfoldable> {
-    let mut events = recovered.events.iter();
-    events.try_for_each(|event| folding.fold(event))
-}
-
-/// Looks at one on its own.
-async fn look(
-    inner: &Inner,
-    mapped: &dyn Mapped,
-    id: AggregateId,
-) -> Result<Option<Finding>, AdoptionError> {
-    let key = id.to_string();
-    let finding = |version, drift| Finding {
-        key: key.clone(),
-        version,
-        drift,
-    };
-    Ok(match Look::at(inner, mapped, id).await {
-        Ok(Some(look)) => look.drift().map(|drift| finding(look.version(), drift)),
-        Ok(None) => Some(finding(Version::ZERO, Drift::Unsettled)),
-        Err(AdoptionError::Unfoldable(error)) => Some(finding(Version::ZERO, unfoldable(&error))),
-        Err(AdoptionError::Read(error @ ReadError::Corrupt { .. })) => {
-            let problem = error_chain(&error);
-            Some(finding(Version::ZERO, Drift::Unfoldable { problem }))
-        }
-        // It was deleted meanwhile, without a trace.
-        Err(AdoptionError::Nothing(_)) => None,
-        Err(error) => return Err(error),
-    })
 }

@@ -11,6 +11,7 @@ mod codec;
 mod error_chain;
 mod event;
 mod ids;
+mod life;
 mod row;
 mod secret;
 mod snapshot;
@@ -27,6 +28,7 @@ pub use ids::{
     AggregateId, AggregateType, CausationId, CorrelationId, CreatedBy, EventId, IdGenerator,
     IdempotencyKey, InvalidName, Position, StreamId, Version,
 };
+pub(crate) use life::{ended_life, state_anew, state_when_gone};
 pub(crate) use row::is_another;
 pub use row::{Column, ColumnKind, LinkTable, Row, RowMarks, RowValue, StateTable};
 pub use secret::{Secret, redact, redact_raw, redacted};

@@ -68,7 +68,8 @@ pub trait ApiKeyTable: Debug + Send + Sync {
     /// [`ReadError`].
     async fn active(&self, limit: u32) -> Result<Vec<StoredApiKey>, ReadError>;
 
-    /// Takes a key back, by its name. False where there is none that is not revoked.
+    /// Takes a key back, by its name. False where there is none that is not revoked; one that was
+    /// revoked at this very time may be told again.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -10,6 +10,7 @@
 )]
 
 mod again;
+mod api_keys;
 mod append;
 mod claims;
 mod dropped;
@@ -26,6 +27,7 @@ use serde_json::value::RawValue;
 use ulid::Ulid;
 
 pub use again::*;
+pub use api_keys::*;
 pub use append::*;
 pub use claims::*;
 pub use dropped::*;
@@ -35,7 +37,10 @@ pub use rows::*;
 pub use snapshots::*;
 pub use writers::*;
 
-use super::{AppendError, Commit, EventStore, Loss, NewEvent, NewReceipt, RecordedEvent, Verdict};
+use super::{
+    ApiKeyTable, AppendError, Commit, EventStore, Loss, NewEvent, NewReceipt, RecordedEvent,
+    Verdict,
+};
 use crate::domain::{
     AggregateId, AggregateType, Claim, CorrelationId, EventId, IdempotencyKey, Position, StreamId,
     Version,
@@ -51,6 +56,12 @@ pub trait Fixture: Send + Sync {
     /// Another program on the store's state tables; nothing where it has none.
     fn other_program(&self) -> impl Future<Output = Option<Arc<dyn OtherProgram>>> + Send {
         async { None }
+    }
+
+    /// The table of API keys, as one sees it who may add and revoke them; nothing where the store has
+    /// none.
+    fn api_keys(&self) -> impl Future<Output = Option<Arc<dyn ApiKeyTable>>> + Send {
+        async { self.open().await.api_keys() }
     }
 
     /// Removes the store after a promise that was kept.
@@ -166,6 +177,11 @@ macro_rules! store_contract {
             of_two_writers_at_one_track_one_wins,
             a_track_is_kept_as_it_is_given,
             a_row_may_be_written_without_an_event,
+            a_key_is_read_back_as_it_was,
+            a_name_of_a_key_stays_taken_after_it_is_revoked,
+            keys_are_in_the_order_of_their_ids_up_to_the_limit,
+            a_key_is_revoked_once_and_active_no_more,
+            an_earlier_use_of_a_key_never_replaces_a_later_one,
         }
     };
     (@tests $module:ident, $factory:expr, $($promise:ident,)+) => {

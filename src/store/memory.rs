@@ -169,6 +169,39 @@ impl Tables {
     }
 }
 
+impl Tables {
+    /// Judges commits and stores those that win.
+    fn append(&mut self, commits: &[&Commit]) -> Vec<Verdict> {
+        let mut judge = Judge::new(self.facts(commits));
+        let verdicts = commits.iter().map(|commit| {
+            let admission = judge.admit(commit, |it| self.contest(it).or_else(|| self.refusal(it)));
+            match admission {
+                Admission::Store => Verdict::Committed {
+                    first_position: self.store(commit),
+                },
+                Admission::Stored { first_position } => Verdict::Committed { first_position },
+                Admission::Lost(loss) => Verdict::Lost(loss),
+            }
+        });
+        verdicts.collect()
+    }
+
+    fn recovered(&self, request: RecoveryRequest, page: u32) -> Recovered {
+        let snapshot = request.fingerprint.and_then(|fingerprint| {
+            let snapshots = self.snapshots.get(&request.stream)?.iter().rev();
+            snapshots
+                .filter(|snapshot| snapshot.version > request.after)
+                .find(|snapshot| snapshot.fingerprint == fingerprint)
+                .cloned()
+        });
+        let known = snapshot.as_ref().map_or(request.after, |s| s.version);
+        Recovered {
+            events: self.events(&request.stream, known.next(), page),
+            snapshot,
+        }
+    }
+}
+
 /// Drops what need not be kept of a stream's snapshots, which are in the order of versions.
 fn drop_surplus(kept: &mut Vec<StoredSnapshot>, fits: &Fingerprint, keep: SnapshotRetention) {
     let mut surplus = kept.len().saturating_sub(keep.newest as usize);
@@ -190,24 +223,8 @@ fn drop_surplus(kept: &mut Vec<StoredSnapshot>, fits: &Fingerprint, keep: Snapsh
 impl EventStore for MemoryStore {
     async fn append(&self, batch: Arc<[Commit]>) -> Result<Vec<Verdict>, AppendError> {
         let commits: Vec<&Commit> = batch.iter().collect();
-        self.number_if(|stream| batch.iter().any(|commit| commit.stream == *stream));
-        let mut tables = self.tables();
-        let mut judge = Judge::new(tables.facts(&commits));
-        let verdicts: Vec<Verdict> = batch
-            .iter()
-            .map(|commit| {
-                match judge.admit(commit, |it| {
-                    tables.contest(it).or_else(|| tables.refusal(it))
-                }) {
-                    Admission::Store => Verdict::Committed {
-                        first_position: tables.store(commit),
-                    },
-                    Admission::Stored { first_position } => Verdict::Committed { first_position },
-                    Admission::Lost(loss) => Verdict::Lost(loss),
-                }
-            })
-            .collect();
-        drop(tables);
+        let meant = |stream: &StreamId| batch.iter().any(|commit| commit.stream == *stream);
+        let verdicts = self.numbered(meant, |tables, _| tables.append(&commits));
         self.hints.tell_of(&batch, &verdicts);
         Ok(verdicts)
     }
@@ -221,7 +238,7 @@ impl EventStore for MemoryStore {
     }
 
     async fn number(&self) -> Result<Numbering, AppendError> {
-        Ok(self.number_if(|_| true))
+        Ok(self.numbered(|_| true, |_, numbering| numbering))
     }
 
     async fn events(
@@ -230,13 +247,13 @@ impl EventStore for MemoryStore {
         from: Version,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
-        self.number_on_sight(stream);
-        Ok(self.tables().events(stream, from, limit))
+        let events = |tables: &mut Tables, _| tables.events(stream, from, limit);
+        Ok(self.numbered(|other| other == stream, events))
     }
 
     async fn current_version(&self, stream: &StreamId) -> Result<Version, ReadError> {
-        self.number_on_sight(stream);
-        Ok(self.tables().version(stream))
+        let version = |tables: &mut Tables, _| tables.version(stream);
+        Ok(self.numbered(|other| other == stream, version))
     }
 
     async fn recover(
@@ -244,23 +261,12 @@ impl EventStore for MemoryStore {
         requests: Vec<RecoveryRequest>,
         page: u32,
     ) -> Result<Vec<Recovered>, ReadError> {
-        self.number_if(|stream| requests.iter().any(|request| request.stream == *stream));
-        let tables = self.tables();
-        let recovered = requests.into_iter().map(|request| {
-            let snapshot = request.fingerprint.and_then(|fingerprint| {
-                let snapshots = tables.snapshots.get(&request.stream)?.iter().rev();
-                snapshots
-                    .filter(|snapshot| snapshot.version > request.after)
-                    .find(|snapshot| snapshot.fingerprint == fingerprint)
-                    .cloned()
-            });
-            let known = snapshot.as_ref().map_or(request.after, |s| s.version);
-            Recovered {
-                events: tables.events(&request.stream, known.next(), page),
-                snapshot,
-            }
-        });
-        Ok(recovered.collect())
+        let streams: Vec<StreamId> = requests.iter().map(|it| it.stream.clone()).collect();
+        let recovered = |tables: &mut Tables, _| {
+            let requests = requests.into_iter();
+            requests.map(|it| tables.recovered(it, page)).collect()
+        };
+        Ok(self.numbered(|stream| streams.contains(stream), recovered))
     }
 
     async fn read_log(&self, after: Position, limit: u32) -> Result<Vec<RecordedEvent>, ReadError> {

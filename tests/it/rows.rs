@@ -8,5 +8,6 @@ mod malformed;
 mod meets;
 mod person;
 mod place;
+mod repairs;
 mod roles;
 mod switches;

@@ -4,6 +4,7 @@ mod faults;
 mod foreign;
 mod functions;
 mod history;
+mod keys;
 mod plans;
 mod races;
 mod rows;
@@ -18,7 +19,7 @@ use dormouse::{
         Position, StreamId, Version,
     },
     store::{
-        Commit, EventStore, NewEvent, NewReceipt, RecoveryRequest, SnapshotRetention,
+        ApiKeyTable, Commit, EventStore, NewEvent, NewReceipt, RecoveryRequest, SnapshotRetention,
         StoredSnapshot, Verdict,
         contract::{Fixture, OtherProgram},
         postgres::{PostgresOptions, PostgresStore},
@@ -62,6 +63,13 @@ impl Fixture for Database {
         // The tables that it makes are to be granted to the role, which must be there.
         application::url(&self.url).await;
         Some(rows::Neighbour::at(&self.url).await)
+    }
+
+    /// No server adds or revokes a key: that is the owner's.
+    async fn api_keys(&self) -> Option<Arc<dyn ApiKeyTable>> {
+        // It migrates as well.
+        application::url(&self.url).await;
+        self.store().await.api_keys()
     }
 }
 

@@ -58,12 +58,8 @@ pub(super) fn assess(seen: Seen<'_>) -> Finding {
         return Finding::ReadTooEarly;
     }
     if seen.row == seen.fold {
-        let marks = seen.row.map(RowMarks::of);
         return Finding::Agrees {
-            noted: track.log_version == seen.log
-                && track.rowless.is_none()
-                && is_said(track.agreed.as_ref(), marks.as_ref())
-                && is_said(track.marks.as_ref(), marks.as_ref()),
+            noted: is_noted(track, seen.row, seen.log),
         };
     }
     if seen.log == Version::ZERO {
@@ -73,8 +69,17 @@ pub(super) fn assess(seen: Seen<'_>) -> Finding {
     with_track(seen, track)
 }
 
+/// Whether a track says that this row and a log of this version were met and agreed.
+pub(super) fn is_noted(track: &RowTrack, row: Option<&Row>, log: Version) -> bool {
+    let marks = row.map(RowMarks::of);
+    track.log_version == log
+        && track.rowless.is_none()
+        && is_said(track.agreed.as_ref(), marks.as_ref())
+        && is_said(track.marks.as_ref(), marks.as_ref())
+}
+
 /// Whether marks are those of a row, or both of none.
-pub(super) fn is_said(marks: Option<&RowMarks>, row: Option<&RowMarks>) -> bool {
+fn is_said(marks: Option<&RowMarks>, row: Option<&RowMarks>) -> bool {
     match (marks, row) {
         (None, None) => true,
         (Some(marks), Some(row)) => marks.says(row),

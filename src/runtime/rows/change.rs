@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Beside, Folded, Rows, unmet};
 use crate::{
-    domain::{Aggregate, Row, RowMarks, Stamp, UnmappableRow, Version},
+    domain::{Aggregate, Row, RowMarks, Stamp, UnmappableRow, Version, state_when_gone},
     store::{RowChange, RowTrack, VersionedBy},
 };
 
@@ -131,18 +131,6 @@ pub(super) fn state_without_row<A: Aggregate>(
     let state = to_raw_value(state)?;
     let is_absent = to_raw_value(&A::default())?.get() == state.get();
     Ok((had_a_life || !is_absent).then_some(state))
-}
-
-/// The state of an aggregate when its row was gone. What does not fit this program tells nothing:
-/// then what no row tells is lost, and never that of an earlier life.
-pub(super) fn state_when_gone<A: Aggregate>(told: &RawValue) -> A {
-    serde_json::from_str(told.get()).unwrap_or_else(|error| {
-        tracing::warn!(
-            aggregate_type = A::TYPE, %error,
-            "a state that has no row does not fit this program and is ignored"
-        );
-        A::default()
-    })
 }
 
 /// Why a decision cannot be kept in a row.

@@ -8,12 +8,12 @@
 use serde_json::value::RawValue;
 
 use super::{
-    change::{state_when_gone, state_without_row},
+    change::state_without_row,
     fitting::Met,
     mend::{Draft, Mend},
 };
 use crate::{
-    domain::{Aggregate, Row, RowMarks, RowOrigin},
+    domain::{Aggregate, Row, RowMarks, RowOrigin, ended_life, state_anew, state_when_gone},
     runtime::RecoveryError,
     store::RowTrack,
 };
@@ -47,27 +47,26 @@ impl<A: Aggregate> Met<'_, A> {
         let Some(track) = track.filter(|track| track.log_version == self.log.version) else {
             return Ok(None);
         };
-        if self.is_another(track) {
-            return self.coming_back(&A::default());
+        let gone = track.rowless.as_deref();
+        if self.row().is_some() {
+            let now = RowMarks::default().made(&self.origin());
+            let ended = ended_life(track.marks.as_ref(), gone, &now);
+            return ended.map_or(Ok(None), |ended| self.coming_back(&ended));
         }
-        let Some(gone) = track.rowless.as_deref().map(state_when_gone) else {
+        let Some(gone) = gone.map(state_when_gone::<A>) else {
             return Ok(None);
         };
-        if self.row().is_some() {
-            return self.coming_back(&gone);
-        }
         let is_told = json(&gone) == json(&self.log.state) || !is_as_marked(track, None);
         Ok((!is_told).then(|| self.telling(&gone, "changed while rows alone were kept")))
     }
 
     /// The row went and came back: what no row tells is not that of the life before.
     fn coming_back(&self, gone: &A) -> Result<Option<Draft<A>>, RecoveryError> {
-        let keeping = self.rows.mapping.keeping;
         let said = self.state_of(self.row())?;
-        let (anew, as_before) = (keeping(said.clone(), gone), keeping(said, &self.log.state));
-        if json(&anew) == json(&as_before) {
+        let lives = (gone, &self.log.state);
+        let Some(anew) = state_anew(self.rows.mapping.keeping, said, lives) else {
             return Ok(None);
-        }
+        };
         let tell = self.rows.mapping.reconciled;
         let events = vec![
             tell(gone, "the row was gone"),

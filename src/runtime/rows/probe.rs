@@ -1,12 +1,15 @@
 //! Where an aggregate with a row stands in the store, without folding anything.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use super::{Beside, Rows};
 use crate::{
     domain::{Aggregate, Row, RowMarks, StreamId, Version, is_another},
     runtime::folded::Folded,
-    store::{EventStore, ReadError},
+    store::{EventStore, LoadedRow, ReadError},
 };
 
 /// Where an aggregate stands: all that tells whether a state of it is the newest.
@@ -18,6 +21,8 @@ pub(in crate::runtime) struct Standing {
     pub(in crate::runtime) beside: Option<(Option<Arc<Row>>, Version)>,
     /// The mark of who made its row, where that is known.
     made: Option<String>,
+    /// Whether the mapping could not tell who made it: then nothing is known to be the same.
+    is_untold: bool,
 }
 
 impl Standing {
@@ -27,12 +32,14 @@ impl Standing {
             version,
             beside: None,
             made: None,
+            is_untold: false,
         }
     }
 
     /// Whether it is the same as another, as far as both know.
     pub(in crate::runtime) fn is_as(&self, other: &Self) -> bool {
-        self.version == other.version
+        !(self.is_untold || other.is_untold)
+            && self.version == other.version
             && self.beside == other.beside
             && !is_another(self.made.as_deref(), other.made.as_deref())
     }
@@ -44,6 +51,7 @@ impl Standing {
             version: folded.version,
             beside: beside.map(|beside| (beside.row.clone(), beside.log_version(folded.version))),
             made: beside.and_then(|beside| maker(beside.track.marks.as_ref()?)),
+            is_untold: false,
         }
     }
 }
@@ -51,6 +59,10 @@ impl Standing {
 fn maker(marks: &RowMarks) -> Option<String> {
     marks.maker().map(str::to_owned)
 }
+
+/// The mapping panicked on a row. Whoever meets that row tells of it.
+#[derive(Debug)]
+pub(super) struct Untold;
 
 impl<A> Beside<A> {
     /// The version of the log.
@@ -71,7 +83,7 @@ impl<A: Aggregate> Rows<A> {
         let ids = std::slice::from_ref(&stream.aggregate_id);
         let loaded = self.store.load(&stream.aggregate_type, &self.table, ids);
         let loaded = loaded.await?.pop().unwrap_or_default();
-        let made = (self.mapping.origin)(&loaded.stamps);
+        let made = self.made(&loaded);
         let log_version = store.current_version(stream).await?;
         let version = if self.alone() {
             loaded.track.map_or(Version::ZERO, |track| track.version)
@@ -81,7 +93,15 @@ impl<A: Aggregate> Rows<A> {
         Ok(Standing {
             version,
             beside: Some((loaded.row.map(Arc::new), log_version)),
-            made: maker(&RowMarks::default().made(&made)),
+            is_untold: made.is_err(),
+            made: made.ok().as_ref().and_then(maker),
         })
+    }
+
+    /// Of a row that was read, the mark of who made it and nothing else.
+    pub(super) fn made(&self, loaded: &LoadedRow) -> Result<RowMarks, Untold> {
+        let origin = || (self.mapping.origin)(&loaded.stamps);
+        let origin = catch_unwind(AssertUnwindSafe(origin)).map_err(|_| Untold)?;
+        Ok(RowMarks::default().made(&origin))
     }
 }

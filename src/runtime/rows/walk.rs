@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Rows, assess::is_said, load};
+use super::{Rows, assess::is_noted, load};
 use crate::{
-    domain::{Aggregate, AggregateId, RowMarks, Version, error_chain},
-    runtime::kind::Kind,
+    domain::{Aggregate, AggregateId, Version, error_chain},
+    runtime::{RecoveryError, kind::Kind},
     settings::{Mode, Reconcile},
     store::{LoadedRow, ReadError},
 };
@@ -18,14 +18,31 @@ const PAGE: u32 = 500;
 /// Aggregates met at once: so many that the journal writes them together, so few that the traffic
 /// is not behind them.
 const MEETING_AT_ONCE: usize = 16;
-/// How long to wait after a store could not be read.
+/// How long to wait at most after a walk that did not come to its end.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// What one walk has found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Walked {
     met: u64,
+    /// Those that do not fit, however often they are met.
     failed: u64,
+    /// Those that others kept writing.
+    contended: u64,
+}
+
+/// Why a walk has to be walked again.
+#[derive(Debug, thiserror::Error)]
+enum Unfinished {
+    /// A page could not be read.
+    #[error(transparent)]
+    Page(#[from] ReadError),
+    /// The store failed while an aggregate was met: the next would not fare better.
+    #[error(transparent)]
+    Meeting(#[from] RecoveryError),
+    /// All were looked at, but some kept changing.
+    #[error("{0} rows were written by others all the time they were looked at")]
+    Contended(u64),
 }
 
 /// Walks as often as the settings say, for ever; at once ends where they say never.
@@ -41,12 +58,12 @@ pub(in crate::runtime) async fn reconcile<A: Aggregate>(kind: Arc<Kind<A>>) {
     loop {
         let walked = walk(&kind, rows).await;
         let pause = match (walked, every) {
-            (Ok(walked), every) => {
+            (Ok(Walked { met, failed, .. }), every) => {
                 tracing::info!(
                     aggregate_type = A::TYPE,
-                    met = walked.met,
-                    failed = walked.failed,
-                    "every row was looked at"
+                    met,
+                    failed,
+                    "every row was looked at: {met} met, {failed} failed"
                 );
                 let Some(every) = every else { return };
                 every
@@ -57,18 +74,21 @@ pub(in crate::runtime) async fn reconcile<A: Aggregate>(kind: Arc<Kind<A>>) {
                     error = error_chain(&error),
                     "not every row could be looked at yet"
                 );
-                every.unwrap_or(PAUSE_AFTER_FAILURE)
+                every.map_or(PAUSE_AFTER_FAILURE, |every| every.min(PAUSE_AFTER_FAILURE))
             }
         };
         tokio::time::sleep(pause).await;
     }
 }
 
-async fn walk<A: Aggregate>(kind: &Kind<A>, rows: &Rows<A>) -> Result<Walked, ReadError> {
+async fn walk<A: Aggregate>(kind: &Kind<A>, rows: &Rows<A>) -> Result<Walked, Unfinished> {
     let mut walked = Walked::default();
     walk_rows(kind, rows, &mut walked).await?;
     walk_log(kind, rows, &mut walked).await?;
-    Ok(walked)
+    match walked.contended {
+        0 => Ok(walked),
+        contended => Err(Unfinished::Contended(contended)),
+    }
 }
 
 /// Rows that the log does not know.
@@ -76,7 +96,7 @@ async fn walk_rows<A: Aggregate>(
     kind: &Kind<A>,
     rows: &Rows<A>,
     walked: &mut Walked,
-) -> Result<(), ReadError> {
+) -> Result<(), Unfinished> {
     let mut after: Option<String> = None;
     loop {
         let page = rows
@@ -93,7 +113,7 @@ async fn walk_rows<A: Aggregate>(
         });
         // A key that is no id can be no aggregate, and `adopt` tells of it.
         let ids = unknown.filter_map(|(key, _)| AggregateId::parse(&key).ok());
-        meet_all(kind, ids.collect(), walked).await;
+        meet_all(kind, ids.collect(), walked).await?;
     }
 }
 
@@ -102,7 +122,7 @@ async fn walk_log<A: Aggregate>(
     kind: &Kind<A>,
     rows: &Rows<A>,
     walked: &mut Walked,
-) -> Result<(), ReadError> {
+) -> Result<(), Unfinished> {
     let mut after: Option<AggregateId> = None;
     loop {
         let heads = kind
@@ -120,45 +140,50 @@ async fn walk_log<A: Aggregate>(
             .load(&kind.aggregate_type, &rows.table, &ids)
             .await?;
         let heads = heads.into_iter().zip(loaded);
-        let unfit = heads.filter(|(head, loaded)| !agrees(loaded, head.version));
+        let unfit = heads.filter(|(head, loaded)| !agrees(rows, loaded, head.version));
         meet_all(
             kind,
             unfit.map(|(head, _)| head.aggregate_id).collect(),
             walked,
         )
-        .await;
+        .await?;
     }
 }
 
 /// Whether row and log are, by the track, as they were when they last agreed.
-fn agrees(loaded: &LoadedRow, log: Version) -> bool {
-    let Some(track) = &loaded.track else {
+fn agrees<A: Aggregate>(rows: &Rows<A>, loaded: &LoadedRow, log: Version) -> bool {
+    let (Some(track), Ok(made)) = (&loaded.track, rows.made(loaded)) else {
         return false;
     };
-    let marks = loaded.row.as_ref().map(RowMarks::of);
-    track.log_version == log
-        && track.rowless.is_none()
-        && is_said(track.agreed.as_ref(), marks.as_ref())
-        && is_said(track.marks.as_ref(), marks.as_ref())
+    let is_another = track
+        .marks
+        .as_ref()
+        .is_some_and(|it| it.is_of_another(&made));
+    !is_another && is_noted(track, loaded.row.as_ref(), log)
 }
 
-async fn meet_all<A: Aggregate>(kind: &Kind<A>, ids: Vec<AggregateId>, walked: &mut Walked) {
+/// Meets them, up to the first at which the store fails.
+async fn meet_all<A: Aggregate>(
+    kind: &Kind<A>,
+    ids: Vec<AggregateId>,
+    walked: &mut Walked,
+) -> Result<(), RecoveryError> {
     let meetings = stream::iter(ids).map(|id| async move {
         let stream = kind.stream(&id);
-        match load(kind, &stream, None).await {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::warn!(%stream, error = error_chain(&error), "a row does not fit its log");
-                false
-            }
-        }
+        let met = load(kind, &stream, None).await.map(|_| ());
+        (stream, met)
     });
     let mut meetings = meetings.buffer_unordered(MEETING_AT_ONCE);
-    while let Some(is_met) = meetings.next().await {
-        if is_met {
-            walked.met += 1;
-        } else {
-            walked.failed += 1;
+    while let Some((stream, met)) = meetings.next().await {
+        match met {
+            Ok(()) => walked.met += 1,
+            Err(RecoveryError::RowContended { .. }) => walked.contended += 1,
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%stream, error = error_chain(&error), "a row does not fit its log");
+                walked.failed += 1;
+            }
         }
     }
+    Ok(())
 }

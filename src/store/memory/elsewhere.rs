@@ -67,18 +67,23 @@ impl MemoryStore {
         self.tables().elsewhere.unnumbered.len()
     }
 
-    /// Numbers what is in streams that are meant.
-    pub(super) fn number_if(&self, meant: impl FnMut(&StreamId) -> bool) -> Numbering {
-        let numbering = self.tables().number_if(meant);
-        if let Some(last) = numbering.last {
+    /// Numbers what is in streams that are meant, and looks at what is there then, in one view: nobody
+    /// inserts between the two.
+    pub(super) fn numbered<T>(
+        &self,
+        meant: impl FnMut(&StreamId) -> bool,
+        look: impl FnOnce(&mut Tables, Numbering) -> T,
+    ) -> T {
+        let mut tables = self.tables();
+        let numbering = tables.number_if(meant);
+        let last = numbering.last;
+        let seen = look(&mut tables, numbering);
+        // Whoever hears of it may look at once.
+        drop(tables);
+        if let Some(last) = last {
             self.hints.tell(last);
         }
-        numbering
-    }
-
-    /// Numbers what is in a stream that is read.
-    pub(super) fn number_on_sight(&self, stream: &StreamId) {
-        self.number_if(|other| other == stream);
+        seen
     }
 }
 

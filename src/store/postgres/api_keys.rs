@@ -18,10 +18,17 @@ const ALL: &str = "select id, name, secret_hash, rights, created_at, expires_at,
     last_used_at from api_keys order by id limit $1";
 const ACTIVE: &str = "select id, name, secret_hash, rights, created_at, expires_at, revoked_at, \
     last_used_at from api_keys where revoked_at is null order by id limit $1";
+/// Whether a key is there that was just added. The id is random: nobody else's is the same.
+const IS_ADDED: &str = "select 1 from api_keys where id = $1";
+/// Sent again because its connection broke, it meets its own time and says again that it revoked.
 const REVOKE: &str = "update api_keys set revoked_at = $2 \
-    where name = $1 and revoked_at is null returning id";
-const NOTE_USES: &str = "update api_keys set last_used_at = used.at \
-    from unnest($1::text[], $2::timestamptz[]) as used (id, at) \
+    where name = $1 and (revoked_at is null or revoked_at = $2) returning id";
+/// Locks the keys in one order first: two servers that write the same in two orders would wait for
+/// each other.
+const NOTE_USES: &str = "with held as materialized ( \
+        select id from api_keys where id = any($1::text[]) order by id for no key update) \
+    update api_keys set last_used_at = used.at \
+    from unnest($1::text[], $2::timestamptz[]) as used (id, at) join held on held.id = used.id \
     where api_keys.id = used.id \
     and (api_keys.last_used_at is null or api_keys.last_used_at < used.at)";
 
@@ -51,8 +58,10 @@ impl ApiKeyTable for ApiKeys {
             return Ok(true);
         }
         // The statement is sent again where its connection broke: then it met itself.
-        let all = self.all(u32::MAX).await?;
-        Ok(all.iter().any(|stored| stored.id == key.id))
+        let stored = self
+            .0
+            .row(|| sqlx::query(IS_ADDED).bind(key.id.to_string()));
+        Ok(stored.await?.is_some())
     }
 
     async fn all(&self, limit: u32) -> Result<Vec<StoredApiKey>, ReadError> {

@@ -14,7 +14,6 @@ const GRANTS: &[(&str, &str)] = &[
     ("domain_events", "select, insert, update (position)"),
     ("aggregate_snapshots", "select, insert, update, delete"),
     ("aggregate_rows", "select, insert, update, delete"),
-    ("foreign_streams", "select, insert, update, delete"),
     ("command_receipts", "select, insert, delete"),
     ("aggregate_claims", "select, insert, delete"),
     ("log_head", "select, update"),
@@ -28,7 +27,6 @@ const GRANTS: &[(&str, &str)] = &[
 ];
 
 const IS_ROLE: &str = "select exists (select from pg_roles where rolname = $1)";
-const IS_TABLE: &str = "select to_regclass(quote_ident(current_schema()) || '.' || $1) is not null";
 
 /// Lets a role serve the log, and no more. It must be there; what it was granted before stays.
 pub(super) async fn grant(
@@ -56,24 +54,17 @@ async fn grant_all(connection: &mut PgConnection, role: &str) -> Result<(), Open
         return Err(OpenError::NoSuchRole(role.to_owned()));
     }
     let mut script = String::from("begin;\n");
+    let role = quoted(role);
     for (table, privileges) in GRANTS {
-        let is_table: bool = sqlx::query_scalar(IS_TABLE)
-            .bind(*table)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed)?;
-        if is_table {
-            let role = quoted(role);
-            // Writing to a text cannot fail.
-            let _ = writeln!(script, "grant {privileges} on {table} to {role};");
-        }
+        // Writing to a text cannot fail. A table that is not there fails the whole script.
+        let _ = writeln!(script, "grant {privileges} on {table} to {role};");
     }
     let schema: String = sqlx::query_scalar("select current_schema()::text")
         .fetch_one(&mut *connection)
         .await
         .map_err(failed)?;
     // Read models have tables of their own, which belong to whoever makes them.
-    let (schema, role) = (quoted(&schema), quoted(role));
+    let schema = quoted(&schema);
     let _ = write!(
         script,
         "grant usage, create on schema {schema} to {role};\ncommit;"

@@ -1,10 +1,11 @@
 //! Rows and a store that fails.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dormouse::{
     domain::RowValue,
     runtime::CommandError,
+    settings::Reconcile,
     store::EventStore,
     testing::{Fault, FaultyStore, Operation},
 };
@@ -74,6 +75,45 @@ async fn a_mend_whose_answer_was_lost_is_stored_once(kind: Kind) {
         assert_eq!((visited.version.get(), visited.reply), (2, 1), "{mode:?}");
         node.stop().await;
     }
+}
+
+/// Adopts a row that nobody asks for, although the store failed when it was first met.
+async fn is_met_after_a_failure(reconcile: Reconcile) {
+    let place = Place::of(Kind::Memory).await;
+    place.insert("a", "ann").await;
+    let faulty = FaultyStore::new(Arc::clone(&place.store)).on(Operation::Recover, 1, Fault::Fail);
+    let store: Arc<dyn EventStore> = Arc::new(faulty.clone());
+
+    let node = place.start_looking_on(store, reconcile).await;
+
+    node.until_logged("a", &["PersonAdoptedEvent"]).await;
+    assert!(faulty.calls(Operation::Recover) > 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_walk_that_the_store_failed_is_walked_again_soon() {
+    let hourly = Reconcile::Every(Duration::from_hours(1));
+
+    tokio::join!(
+        is_met_after_a_failure(Reconcile::AtStart),
+        is_met_after_a_failure(hourly)
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_comes_after_a_walk_is_met_by_a_later_one() {
+    let place = Place::of(Kind::Memory).await;
+    place.insert("a", "ann").await;
+    let often = Reconcile::Every(Duration::from_millis(20));
+    let node = place.start_looking_on(place.handle().await, often).await;
+    node.until_logged("a", &["PersonAdoptedEvent"]).await;
+    for of in ["b", "c"] {
+        place.insert(of, of).await;
+
+        node.until_logged(of, &["PersonAdoptedEvent"]).await;
+    }
+    node.stop().await;
 }
 
 super::place::on_every_store!(

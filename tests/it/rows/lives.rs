@@ -112,6 +112,26 @@ async fn another_row_is_told_to_the_log_though_it_says_the_same(kind: Kind) {
     node.stop().await;
 }
 
+async fn another_row_that_says_the_same_is_met_though_nobody_asks(kind: Kind) {
+    let place = Place::of(kind).await;
+    let node = with_memo(&place, Mode::DualWrite).await;
+    node.stop().await;
+    place.remove("a").await;
+    place.insert("a", "ann").await;
+
+    let node = place.start_looking(Mode::DualWrite).await;
+
+    let expected = [
+        "PersonRegisteredEvent",
+        "PersonMemoSetEvent",
+        "PersonReconciledEvent",
+        "PersonReconciledEvent",
+    ];
+    node.until_logged("a", &expected).await;
+    assert_eq!(known_memo(&node).await, None);
+    node.stop().await;
+}
+
 async fn who_made_a_row_is_noted_once_and_is_no_change(kind: Kind) {
     for mode in [Mode::StateOnly, Mode::DualWrite] {
         let place = Place::of(kind).await;
@@ -134,5 +154,6 @@ super::place::on_every_store!(
     a_row_that_others_make_after_its_person_left_has_nothing_of_its_life_before,
     one_who_registers_after_others_deleted_the_row_has_nothing_of_its_life_before,
     another_row_is_told_to_the_log_though_it_says_the_same,
+    another_row_that_says_the_same_is_met_though_nobody_asks,
     who_made_a_row_is_noted_once_and_is_no_change,
 );

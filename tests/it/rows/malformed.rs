@@ -145,8 +145,14 @@ async fn who_made_a_row_and_when_may_be_anything() {
 }
 
 /// Rows of every kind, of which two can be adopted; with the column that is at fault, or the key.
-const ROWS: [(&str, &str); 10] = [
+const ROWS: [(&str, &str); 15] = [
     ("(null, 'no key', 0)", "its key"),
+    ("(null, 'nor has this', 0)", "its key"),
+    ("(null, 'nor has that', 0)", "its key"),
+    // Texts that look like the signs of what is no text.
+    ("('(null)', 'odd', 0)", "its key"),
+    ("('text x''41''', 'odd', 0)", "its key"),
+    ("('blob x''41''', 'odd', 0)", "its key"),
     ("('', 'empty', 0)", "its key"),
     ("('c', x'ff', 0)", "`name`"),
     ("('d', 'dan', 'many')", "`visits`"),

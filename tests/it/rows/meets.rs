@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use dormouse::{
     domain::RowValue,
-    runtime::{CommandError, Runtime, StartError, StateError},
+    runtime::{CommandError, RecoveryError, Runtime, StartError, StateError},
     settings::{AggregateSettings, Mode, Settings},
 };
 
 use super::{
-    person::{Person, Tag, Visit, long_ago, register, rename, unmapped},
+    person::{NOBODYS, Person, Tag, Visit, long_ago, register, rename, unmapped},
     place::{Kind, Place, WITH_ROWS},
 };
 use crate::support::counter::id;
@@ -30,6 +30,32 @@ async fn a_row_that_was_there_before_is_adopted_on_touch(kind: Kind) {
     assert_eq!(node.visit("a").await.unwrap().reply, 1);
     assert_eq!(node.event_types("a").await.len(), 2);
     node.stop().await;
+}
+
+async fn a_mapping_that_panics_on_who_made_a_row_is_told_and_nobody_else_suffers(kind: Kind) {
+    for mode in WITH_ROWS {
+        let place = Place::of(kind).await;
+        let node = place.start(mode).await;
+        for of in ["a", "b"] {
+            node.send(of, register(of)).await.unwrap();
+            assert_eq!(node.state(of).await.0.known().name, of);
+        }
+        place.set_text("a", "made_by", NOBODYS).await;
+
+        let read = node.persons.state(&id("a")).await;
+
+        let Err(StateError::Unrecoverable(told)) = read else {
+            panic!("{mode:?}: {read:?}");
+        };
+        assert!(
+            matches!(*told, RecoveryError::MappingPanicked { .. }),
+            "{told:?}"
+        );
+        assert_eq!(node.visit("b").await.unwrap().reply, 1);
+        place.set_text("a", "made_by", "them").await;
+        assert_eq!(node.visit("a").await.unwrap().reply, 1);
+        node.stop().await;
+    }
 }
 
 async fn a_row_that_is_met_alone_is_at_version_one_and_leaves_the_log_alone(kind: Kind) {
@@ -246,6 +272,7 @@ async fn a_mode_with_rows_needs_a_mapping(kind: Kind) {
 }
 
 super::place::on_every_store!(
+    a_mapping_that_panics_on_who_made_a_row_is_told_and_nobody_else_suffers,
     a_row_that_was_there_before_is_adopted_on_touch,
     a_row_that_is_met_alone_is_at_version_one_and_leaves_the_log_alone,
     a_read_shows_what_others_wrote_since_the_last_one,

@@ -238,6 +238,7 @@ impl StateRow for Person {
         let mut origin = RowOrigin::default();
         for (name, value) in stamps {
             if let ("made_by", RowValue::Text(text)) = (*name, value) {
+                assert_ne!(text, NOBODYS, "a mistake in the mapping");
                 origin.created_by = CreatedBy::parse(text).ok();
             }
             if let ("made_at", RowValue::Time(time)) = (*name, value) {
@@ -267,6 +268,9 @@ fn unmappable(column: &'static str, problem: &'static str) -> UnmappableRow {
         problem: problem.into(),
     }
 }
+
+/// Who makes rows that the mapping panics on.
+pub(super) const NOBODYS: &str = "of nobody";
 
 /// When the rows of other programs were made.
 pub(super) fn long_ago() -> DateTime<Utc> {

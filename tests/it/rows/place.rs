@@ -1,6 +1,6 @@
 //! A store with the table `persons`, and the other program that writes it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dormouse::{
     domain::{AggregateType, RowValue, StreamId, Version},
@@ -251,6 +251,16 @@ impl Place {
         started.unwrap()
     }
 
+    /// Starts a node that looks at every row of another store when the settings say so.
+    pub(super) async fn start_looking_on(
+        &self,
+        store: Arc<dyn EventStore>,
+        reconcile: Reconcile,
+    ) -> Node {
+        let started = self.start_with(store, Mode::DualWrite, reconcile).await;
+        started.unwrap()
+    }
+
     pub(super) async fn start_on(
         &self,
         store: Arc<dyn EventStore>,
@@ -336,6 +346,16 @@ impl Node {
     pub(super) async fn event_types(&self, of: &str) -> Vec<String> {
         let events = self.events(of).await.into_iter();
         events.map(|event| event.event_type).collect()
+    }
+
+    /// Waits until the log of one nobody asks for ends so.
+    pub(super) async fn until_logged(&self, of: &str, expected: &[&str]) {
+        let mut tries = 0;
+        while self.event_types(of).await != expected {
+            tries += 1;
+            assert!(tries < 2000, "{of}: {:?}", self.event_types(of).await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(super) async fn stop(self) {

@@ -30,13 +30,13 @@ const TABLES: [&str; 3] = [
 ];
 
 /// What the other program writes of a role, and of a user. No time of making: the row may be any.
-const ROLE: [(&str, &str); 4] = [
+pub(super) const ROLE: [(&str, &str); 4] = [
     ("code", "SUPER"),
     ("name", "Super"),
     ("pid", "0"),
     ("status", "ENABLED"),
 ];
-const USER: [(&str, &str); 5] = [
+pub(super) const USER: [(&str, &str); 5] = [
     ("username", "ann"),
     ("password", "their-hash"),
     ("domain", "theirs"),
@@ -44,7 +44,7 @@ const USER: [(&str, &str); 5] = [
     ("status", "DISABLED"),
 ];
 
-async fn place(kind: Kind) -> Place {
+pub(super) async fn place(kind: Kind) -> Place {
     let place = Place::of(kind).await;
     if !matches!(place.theirs, Theirs::Memory(_)) {
         for table in TABLES {
@@ -54,7 +54,7 @@ async fn place(kind: Kind) -> Place {
     place
 }
 
-async fn insert(place: &Place, table: &str, values: &[(&str, &str)]) {
+pub(super) async fn insert(place: &Place, table: &str, values: &[(&str, &str)]) {
     let Theirs::Memory(theirs) = &place.theirs else {
         let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
         let values: Vec<String> = values.iter().map(|(_, it)| format!("'{it}'")).collect();
@@ -63,16 +63,14 @@ async fn insert(place: &Place, table: &str, values: &[(&str, &str)]) {
         place.run(insert).await;
         return;
     };
-    let text = |value: &str| {
-        if value == "their-hash" {
-            RowValue::Secret(dormouse::domain::Secret::new(value.to_owned()))
-        } else {
-            RowValue::Text(value.to_owned())
-        }
+    let read = |name: &str, value: &str| match name {
+        "password" => RowValue::Secret(dormouse::domain::Secret::new(value.to_owned())),
+        "created_at" => RowValue::Time(format!("{value}Z").parse().unwrap()),
+        _ => RowValue::Text(value.to_owned()),
     };
     let values = values
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), text(value)));
+        .map(|(name, value)| ((*name).to_owned(), read(name, value)));
     let row = MemoryRow {
         values: values.collect(),
         links: BTreeMap::<String, BTreeSet<String>>::new(),
@@ -80,7 +78,7 @@ async fn insert(place: &Place, table: &str, values: &[(&str, &str)]) {
     theirs.with_state_table(table, |table| table.rows.insert("a".to_owned(), row));
 }
 
-async fn remove(place: &Place, table: &str) {
+pub(super) async fn remove(place: &Place, table: &str) {
     match &place.theirs {
         Theirs::Memory(theirs) => {
             theirs.with_state_table(table, |table| table.rows.remove("a"));
@@ -93,14 +91,14 @@ async fn remove(place: &Place, table: &str) {
     }
 }
 
-struct Node<A: Aggregate> {
+pub(super) struct Node<A: Aggregate> {
     runtime: Runtime,
     aggregates: Aggregates<A>,
     store: Arc<dyn EventStore>,
 }
 
 impl<A: Aggregate> Node<A> {
-    async fn start(place: &Place, mode: Mode) -> Self {
+    pub(super) async fn start(place: &Place, mode: Mode) -> Self {
         let settings = AggregateSettings {
             mode,
             reconcile: Reconcile::Off,
@@ -132,7 +130,7 @@ impl<A: Aggregate> Node<A> {
         }
     }
 
-    async fn send<C>(&self, fields: Value)
+    pub(super) async fn send<C>(&self, fields: Value)
     where
         A: Handle<C>,
         C: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
@@ -143,12 +141,12 @@ impl<A: Aggregate> Node<A> {
         sent.unwrap();
     }
 
-    async fn state(&self) -> A {
+    pub(super) async fn state(&self) -> A {
         let found = self.aggregates.state(&id("a")).await.unwrap();
         found.map(|found| found.state).unwrap_or_default()
     }
 
-    async fn event_types(&self) -> Vec<String> {
+    pub(super) async fn event_types(&self) -> Vec<String> {
         let stream = StreamId {
             aggregate_type: AggregateType::parse(A::TYPE).unwrap(),
             aggregate_id: id("a"),
@@ -158,12 +156,12 @@ impl<A: Aggregate> Node<A> {
         events.map(|event| event.event_type).collect()
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         assert_eq!(self.runtime.shutdown().await.unanswered, 0);
     }
 }
 
-async fn permissions(node: &Node<Role>) -> Vec<Permission> {
+pub(super) async fn permissions(node: &Node<Role>) -> Vec<Permission> {
     let role = node.state().await;
     role.details().unwrap().permissions.clone()
 }

@@ -43,6 +43,15 @@ async fn a_database_that_is_not_migrated_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn nothing_is_granted_in_a_database_that_is_not_migrated() {
+    let database = Database::fresh().await;
+
+    let refused = PostgresStore::grant(&database.url, &options(), "postgres").await;
+
+    assert!(matches!(refused, Err(OpenError::Grant(_))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_store_that_only_reads_writes_nothing() {
     let database = Database::fresh().await;
     let writing = database.store().await;

@@ -18,7 +18,8 @@ use crate::{
 
 const RIGHTS: &str = include_str!("../sql/state_rights.sql");
 /// The schemas that may not be used, of those that are there.
-const SCHEMAS: &str = "select nspname::text, current_user::text from pg_namespace \
+const SCHEMAS: &str = "select nspname::text, current_user::text, quote_ident(nspname), \
+    quote_ident(current_user) from pg_namespace \
     where nspname = any($1::text[]) and not has_schema_privilege(oid, 'usage')";
 
 /// The rights, as they are granted.
@@ -46,15 +47,12 @@ pub(super) async fn check_schemas(readers: &Readers, table: &StateTable) -> Resu
     let Some(row) = readers.row(asking).await? else {
         return Ok(());
     };
-    let (schema, role): (String, String) = (column(&row, 0)?, column(&row, 1)?);
+    let text = |index| column::<String>(&row, index);
+    let (schema, role) = (text(0)?, text(1)?);
     Err(TableError::Forbidden {
         table: table.name.to_string(),
         missing: format!("usage of its schema `{schema}`"),
-        grant: format!(
-            "grant usage on schema {} to {}",
-            plain(&schema),
-            plain(&role)
-        ),
+        grant: format!("grant usage on schema {} to {}", text(2)?, text(3)?),
         role,
     })
 }
@@ -82,29 +80,39 @@ pub(super) async fn check(
             .bind(columns.clone())
     };
     let rows = readers.rows(asking).await.map_err(read_error)?;
-    let mut lacking: Vec<(&str, Vec<&'static str>)> = Vec::new();
+    // The first that lacks a right: its name, what is missing, and whom.
+    let mut told: Option<(&str, String, String)> = None;
+    let mut grants = Vec::new();
     for (place, table) in (1..).zip(&needed) {
-        let missing = missing(table, place, &rows, access)?;
-        if !missing.is_empty() {
-            lacking.push((table.name, missing));
+        let rights = missing(table, place, &rows, access)?.join(", ");
+        let Some(row) = row_of(place, &rows)?.filter(|_| !rights.is_empty()) else {
+            continue;
+        };
+        let text = |index| column::<String>(row, index);
+        grants.push(format!("grant {rights} on {} to {}", text(10)?, text(9)?));
+        if told.is_none() {
+            told = Some((table.name, rights, text(2)?));
         }
     }
-    let Some((name, missing)) = lacking.first() else {
+    let Some((name, missing, role)) = told else {
         return Ok(());
     };
-    let role: String = rows
-        .first()
-        .map_or(Ok(String::new()), |row| column(row, 2))?;
-    let grants = lacking.iter().map(|(name, missing)| {
-        let rights = missing.join(", ");
-        format!("grant {rights} on {} to {}", plain(name), plain(&role))
-    });
     Err(TableError::Forbidden {
-        table: (*name).to_owned(),
-        missing: missing.join(", "),
-        grant: grants.collect::<Vec<_>>().join("; "),
+        table: name.to_owned(),
+        missing,
+        grant: grants.join("; "),
         role,
     })
+}
+
+/// A row of what is told of the table at this place.
+fn row_of(place: u64, rows: &[PgRow]) -> Result<Option<&PgRow>, ReadError> {
+    for row in rows {
+        if number(row, 0)? == place {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
 }
 
 fn needed(table: &StateTable) -> Vec<Needed<'_>> {
@@ -157,19 +165,4 @@ fn missing(
     }
     let missing = NAMES.into_iter().zip(has).filter(|(_, has)| !has);
     Ok(missing.map(|(name, _)| name).collect())
-}
-
-/// A name as one would write it: between quotes only where it must be.
-fn plain(name: &str) -> String {
-    let is_plain = |part: &str| {
-        part.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
-            && part
-                .bytes()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
-    };
-    if name.split('.').all(is_plain) {
-        name.to_owned()
-    } else {
-        catalog::quoted(name)
-    }
 }

@@ -4,6 +4,7 @@
 //! time. So rows are compared as they are read, not in SQL: inside an append nobody else writes.
 
 mod fit;
+mod key;
 mod read;
 mod write;
 

@@ -1,13 +1,10 @@
 //! Reading rows with what stands beside them: each read is one statement, so one view.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{quoted, read_failed};
+use super::{key::Key, quoted, read_failed};
 use crate::{
     domain::{
         AggregateId, AggregateType, Column, LinkTable, Row, RowValue, StateTable, UnmappableRow,
@@ -85,11 +82,15 @@ pub(super) async fn page(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<(String, LoadedRow)>, ReadError> {
-    let (name, key) = (quoted(&table.name), quoted(table.key));
     let after = after.map(Key::parse);
+    let mut rows = without_key(connection, table, after.as_ref(), limit).await?;
+    let limit = limit.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+    if limit == 0 {
+        return Ok(rows);
+    }
+    let (name, key) = (quoted(&table.name), quoted(table.key));
     let later = match &after {
-        None => "?3 is null".to_owned(),
-        Some(Key::Null) => format!("?3 is null and held.{key} is not null"),
+        None | Some(Key::Null(_)) => format!("held.{key} is not null and ?3 is null"),
         Some(Key::Text(_) | Key::Blob(_)) => format!("held.{key} > ?3"),
         Some(Key::OddText(_)) => format!("held.{key} > cast(?3 as text)"),
     };
@@ -105,16 +106,43 @@ pub(super) async fn page(
         .bind(aggregate_type.as_str())
         .bind(i64::from(limit));
     let page = match after {
-        None | Some(Key::Null) => page.bind(None::<String>),
+        None | Some(Key::Null(_)) => page.bind(None::<String>),
         Some(Key::Text(text)) => page.bind(text),
         Some(Key::Blob(bytes) | Key::OddText(bytes)) => page.bind(bytes),
     };
     let found = page.fetch_all(connection).await.map_err(read_failed)?;
-    let rows = found.iter().map(|row| {
+    for row in &found {
         let (key, loaded) = loaded_row(row, table)?;
-        Ok((key.to_text(), loaded))
-    });
-    rows.collect()
+        rows.push((key.to_text(), loaded));
+    }
+    Ok(rows)
+}
+
+/// Rows without a key, which come first. Nothing is read of them, so that they can only be counted.
+async fn without_key(
+    connection: &mut SqliteConnection,
+    table: &StateTable,
+    after: Option<&Key>,
+    limit: u32,
+) -> Result<Vec<(String, LoadedRow)>, ReadError> {
+    let passed = match after {
+        None => 0,
+        Some(Key::Null(place)) => *place,
+        Some(Key::Text(_) | Key::OddText(_) | Key::Blob(_)) => return Ok(Vec::new()),
+    };
+    let (name, key) = (quoted(&table.name), quoted(table.key));
+    let text =
+        format!("select count(*) from (select 1 from {name} where {key} is null limit ? offset ?)");
+    // Safe: as in `load`.
+    let count: i64 = sqlx::query_scalar(AssertSqlSafe(text))
+        .bind(i64::from(limit))
+        .bind(i64::try_from(passed).unwrap_or(i64::MAX))
+        .fetch_one(connection)
+        .await
+        .map_err(read_failed)?;
+    let rows = (0..count).zip(passed + 1..);
+    let rows = rows.map(|(_, place)| (Key::Null(place).to_text(), LoadedRow::default()));
+    Ok(rows.collect())
 }
 
 /// The key, then what is mapped, the stamps, the members of each link table, and which of the key
@@ -235,58 +263,9 @@ impl Cell {
     fn into_text(self) -> String {
         match self {
             Self::Text(text) => text,
-            Self::OddText(bytes) | Self::Blob(bytes) => format!("x'{}'", hex(&bytes)),
+            Self::OddText(bytes) | Self::Blob(bytes) => format!("x'{}'", hex::encode_upper(bytes)),
         }
     }
-}
-
-/// The key of a row as it stands, so that a walk goes on behind it. What is no text becomes one that
-/// is no aggregate's id.
-enum Key {
-    Null,
-    Text(String),
-    OddText(Vec<u8>),
-    Blob(Vec<u8>),
-}
-
-impl Key {
-    const NULL: &str = "(null)";
-    const ODD_TEXT: &str = "text x'";
-    const BLOB: &str = "blob x'";
-
-    fn to_text(&self) -> String {
-        match self {
-            Self::Null => Self::NULL.to_owned(),
-            Self::Text(text) => text.clone(),
-            Self::OddText(bytes) => format!("{}{}'", Self::ODD_TEXT, hex(bytes)),
-            Self::Blob(bytes) => format!("{}{}'", Self::BLOB, hex(bytes)),
-        }
-    }
-
-    fn parse(text: &str) -> Self {
-        let bytes = |prefix: &str| unhex(text.strip_prefix(prefix)?.strip_suffix('\'')?);
-        if text == Self::NULL {
-            return Self::Null;
-        }
-        if let Some(bytes) = bytes(Self::ODD_TEXT) {
-            return Self::OddText(bytes);
-        }
-        bytes(Self::BLOB).map_or_else(|| Self::Text(text.to_owned()), Self::Blob)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    pairs.map(byte).collect()
 }
 
 fn loaded_row(row: &SqliteRow, table: &StateTable) -> Result<(Key, LoadedRow), ReadError> {
@@ -302,7 +281,8 @@ fn loaded_row(row: &SqliteRow, table: &StateTable) -> Result<(Key, LoadedRow), R
         unreadable: None,
     };
     let key = match columns.next()? {
-        None => return Ok((Key::Null, loaded)),
+        // Such rows are not asked for.
+        None => return Ok((Key::Null(1), loaded)),
         Some(Cell::Text(text)) => Key::Text(text),
         Some(Cell::OddText(bytes)) => Key::OddText(bytes),
         Some(Cell::Blob(bytes)) => Key::Blob(bytes),

@@ -18,6 +18,7 @@ use crate::support::{
 /// A database of an owner's, a role that serves it, and what a store of that role's sees.
 struct Served {
     owner: Arc<Neighbour>,
+    /// As SQL has its name.
     role: String,
     url: String,
     rows: Arc<dyn StateRows>,
@@ -27,18 +28,23 @@ struct Served {
 
 impl Served {
     async fn with(tables: &str) -> Self {
+        let role = format!("app_{}", ulid::Ulid::from_bytes(rand::random())).to_lowercase();
+        Self::by(role.clone(), role, tables).await
+    }
+
+    /// By a role of this name, which is written so.
+    async fn by(name: String, role: String, tables: &str) -> Self {
         let database = Database::fresh().await;
         let owner = Neighbour::at(&database.url).await;
         owner.run(tables).await;
-        let role = format!("app_{}", ulid::Ulid::from_bytes(rand::random())).to_lowercase();
         owner.run(&format!("create role {role} login")).await;
         let settings = StoreSettings {
             url: database.url.parse().unwrap(),
             ..StoreSettings::default()
         };
         store::migrate(&settings).await.unwrap();
-        store::grant(&settings, &role).await.unwrap();
-        let url = database.url.replace("postgres@", &format!("{role}@"));
+        store::grant(&settings, &name).await.unwrap();
+        let url = database.url.replace("postgres@", &format!("{name}@"));
         let served = Database { url: url.clone() };
         let store = served.store().await;
         let rows = store.state_rows().unwrap();
@@ -193,6 +199,39 @@ async fn a_schema_that_may_not_be_used_is_told_too() {
         "grant select, insert, update, delete on hidden.t to $role"
     );
     assert_eq!(served.after(&grant, &table, RowAccess::Write).await, None);
+}
+
+const RESERVED: &str = r#"create table "user" (id text primary key, a text); create schema "group";
+    create table "group"."user" (id text primary key, a text);
+    create table "Mixed" (id text primary key, a text)"#;
+
+#[tokio::test]
+async fn what_is_told_to_grant_is_quoted_where_sql_needs_it() {
+    let name = format!("App.{}", ulid::Ulid::from_bytes(rand::random()));
+    let served = Served::by(name.clone(), format!("\"{name}\""), RESERVED).await;
+    let rights = "grant select, insert, update, delete on";
+    for (table_name, written) in [
+        ("user", r#""user""#),
+        ("group.user", r#""group"."user""#),
+        ("Mixed", r#""Mixed""#),
+    ] {
+        let table = table(table_name, &["a"]);
+        let mut expected = vec![format!("{rights} {written} to $role")];
+        if table_name.contains('.') {
+            expected.insert(0, r#"grant usage on schema "group" to $role"#.to_owned());
+        }
+
+        let mut run = "select 1".to_owned();
+        for expected in expected {
+            let found = served.after(&run, &table, RowAccess::Write).await;
+            let (message, grant) = found.expect(table_name);
+            assert_eq!(grant, expected);
+            assert!(message.contains(&name), "{message}");
+            run = grant;
+        }
+
+        assert_eq!(served.after(&run, &table, RowAccess::Write).await, None);
+    }
 }
 
 const ADMIN: &str = include_str!("../../../../examples/data/admin_api.sql");
