@@ -104,8 +104,11 @@ impl Adoption {
         id: AggregateId,
     ) -> Result<Examined, AdoptionError> {
         let mapped = self.checked(aggregate_type, RowAccess::Read).await?;
-        let look = Look::at(&self.inner, &*mapped, id).await?;
-        let look = look.ok_or(AdoptionError::Changed)?;
+        let look = Look::at(&self.inner, &*mapped, id.clone()).await?;
+        let look = look.map_err(|not_yet| match not_yet {
+            NotYet::Unsettled => AdoptionError::Changed,
+            NotYet::Unnumbered => AdoptionError::Unnumbered(id),
+        })?;
         Ok(Examined { look, mapped })
     }
 
@@ -298,14 +301,24 @@ pub(super) struct Look {
     not_adoptable: Option<String>,
 }
 
+/// Why a row and a fold of one moment could not be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotYet {
+    /// They kept changing.
+    Unsettled,
+    /// The log has events that are not shown, for they have no position.
+    Unnumbered,
+}
+
 impl Look {
-    /// Looks until both are of one moment; nothing where they keep changing.
+    /// Looks until both are of one moment.
     pub(super) async fn at(
         inner: &Inner,
         mapped: &dyn Mapped,
         id: AggregateId,
-    ) -> Result<Option<Self>, AdoptionError> {
+    ) -> Result<Result<Self, NotYet>, AdoptionError> {
         let stream = stream(mapped, id.clone());
+        let (mut before, mut moves) = (None, false);
         for _ in 0..MOST_LOOKS {
             let (folding, blame, occurred_at) = folded(inner, mapped, &stream).await?;
             let (aggregate_type, table) = (mapped.aggregate_type(), mapped.table());
@@ -315,7 +328,12 @@ impl Look {
             let loaded = loaded.await?.into_iter().next().unwrap_or_default();
             // The row was read between two looks at the log: where the log has not moved, the row
             // stands beside these events.
-            if inner.store.current_version(&stream).await? != folding.version() {
+            let versions = (
+                folding.version(),
+                inner.store.current_version(&stream).await?,
+            );
+            if versions.0 != versions.1 {
+                moves |= before.replace(versions).is_some_and(|it| it != versions);
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -326,7 +344,7 @@ impl Look {
             let fresh = row.filter(|_| folding.version() == Version::ZERO);
             let readable = loaded.readable().map_err(Untold::from);
             let problem = fresh.and_then(|row| readable.and_then(|_| mapped.adopted(row)).err());
-            return Ok(Some(Self {
+            return Ok(Ok(Self {
                 stream,
                 folding,
                 blame,
@@ -335,7 +353,11 @@ impl Look {
                 not_adoptable: problem.map(|error| error_chain(&error)),
             }));
         }
-        Ok(None)
+        Ok(Err(if moves {
+            NotYet::Unsettled
+        } else {
+            NotYet::Unnumbered
+        }))
     }
 
     pub(super) fn version(&self) -> Version {
