@@ -4,8 +4,8 @@ use crate::{
     adoption::{
         AdoptionError, Inner, Unfoldable,
         compare::{Drift, Finding, unfoldable},
+        look::{Look, NotYet},
         mapping::{Folding, Mapped, stream},
-        repair::{Look, NotYet},
     },
     domain::{AggregateId, Row, Version, error_chain},
     store::{LoadedRow, ReadError, Recovered, RecoveryRequest},
