@@ -1,9 +1,14 @@
-//! Commands that write, beside a server on the same SQLite file.
+//! Commands beside a server on the same SQLite file, and beside programs that insert events.
 
 use serde_json::Value;
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
+use ulid::Ulid;
 
-use crate::support::{Backend, admin, command::run_with, server::Server};
+use crate::support::{
+    Backend, admin,
+    command::{run, run_with},
+    server::Server,
+};
 
 /// A server on the file, and what its settings and those of a command say of its writers.
 async fn serve(url: &str, writers: &str) -> Server {
@@ -61,4 +66,44 @@ async fn whoever_may_not_write_beside_a_server_is_told_what_to_set() {
     assert_eq!(refused.code, Some(1));
     let told = "`store.writers` set to \"shared\"";
     assert!(refused.errors.contains(told), "{}", refused.errors);
+}
+
+/// A row and the event of its change, as a program without dormouse commits them.
+async fn rename_elsewhere(url: &str) {
+    let (id, correlation) = (Ulid::generate(), Ulid::generate());
+    let statements = format!(
+        "begin; update sys_user set nick_name = 'Theirs' where id = '1'; \
+         insert into domain_events (id, aggregate_type, aggregate_id, version, event_type, \
+             event_data, occurred_at, correlation_id) \
+         values ('{id}', 'User', '1', 2, 'UserUpdatedEvent', '{{\"nick_name\": \"Theirs\"}}', \
+             now(), '{correlation}'); commit"
+    );
+    let mut other = PgConnection::connect(url).await.unwrap();
+    let inserted = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut other);
+    inserted.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_no_server_has_numbered_yet_is_told_as_what_it_is() {
+    let backend = Backend::postgres().await;
+    admin::load(&backend).await;
+    let url = backend.store_url();
+    run(&url, &["migrate"]).prints(0);
+    run(&url, &["adopt", "User"]).prints(0);
+    rename_elsewhere(&url).await;
+    let repair = ["repair", "User", "1", "--from", "row", "--reason", "a test"];
+
+    let verified = run(&url, &["verify", "User"]);
+    let looked_at = run(&url, &[&repair[..], &["--dry-run"]].concat());
+    // Who writes may number it.
+    let repaired = run(&url, &repair);
+    let again = run(&url, &["verify", "User"]);
+
+    let told = "User/1: its newest events have no position yet";
+    assert!(verified.prints(3).starts_with(told), "{verified:?}");
+    assert_eq!(looked_at.code, Some(1));
+    let told = "the newest events of 1 have no position yet";
+    assert!(looked_at.errors.contains(told), "{looked_at:?}");
+    assert_eq!(repaired.prints(0), "User/1: row and events agree\n");
+    again.prints(0);
 }
