@@ -1,6 +1,10 @@
-//! The routes over a store in memory, to be asked without a network.
+//! The routes over a store, to be asked without a network.
+#![allow(
+    dead_code,
+    reason = "each target has it as a module of its own and needs a part"
+)]
 
-use std::sync::Arc;
+use std::{future::Future, mem::ManuallyDrop, sync::Arc};
 
 use actix_http::Request;
 use actix_web::{
@@ -12,11 +16,14 @@ use actix_web::{
     web::Data,
 };
 use dormouse::{
-    http,
+    http::{self, Guard},
     iam::{self, PasswordHasher, PasswordSettings},
     runtime::Runtime,
-    store::memory::MemoryStore,
+    store::{EventStore, memory::MemoryStore},
 };
+
+/// What a thread keeps for good: when it ends, what an app needs for its own end has gone.
+pub type Kept<T> = ManuallyDrop<T>;
 
 /// An app, and the thread's system that it runs in.
 pub struct Asked {
@@ -25,8 +32,17 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Over a store in memory, and open to everybody.
     pub fn new() -> Self {
-        let system = actix_web::rt::System::new();
+        Self::over(
+            actix_web::rt::System::new(),
+            Arc::new(MemoryStore::new()),
+            None,
+        )
+    }
+
+    /// Over a store, for those whom the guard lets in.
+    pub fn over(system: SystemRunner, store: Arc<dyn EventStore>, guard: Option<Guard>) -> Self {
         let service = system.block_on(async {
             let cheap = PasswordSettings {
                 memory_kib: 8,
@@ -34,22 +50,25 @@ impl Asked {
                 ..PasswordSettings::default()
             };
             let hasher = PasswordHasher::new(cheap).expect("they are in range");
-            let builder = Runtime::builder(Arc::new(MemoryStore::new()));
-            let runtime = iam::register(builder, &hasher)
+            let runtime = iam::register(Runtime::builder(store), &hasher)
                 .start()
                 .await
                 .expect("it starts");
-            init_service(
-                App::new()
-                    .app_data(Data::new(runtime))
-                    .configure(http::configure),
-            )
-            .await
+            let mut app = App::new().app_data(Data::new(runtime));
+            if let Some(guard) = guard {
+                app = app.app_data(Data::new(guard));
+            }
+            init_service(app.configure(http::configure)).await
         });
         Self {
             system,
             ask: Box::new(move |system, request| system.block_on(answer(&service, request))),
         }
+    }
+
+    /// Runs something in the app's thread.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.system.block_on(future)
     }
 
     /// The status and the body of the answer.

@@ -6,7 +6,7 @@ mod app;
 use actix_web::test::TestRequest;
 use libfuzzer_sys::fuzz_target;
 
-thread_local!(static APP: app::Asked = app::Asked::new());
+thread_local!(static APP: app::Kept<app::Asked> = app::Kept::new(app::Asked::new()));
 
 const COMMANDS: [&str; 9] = [
     "User/u1/commands/create",

@@ -6,7 +6,7 @@ mod app;
 use actix_web::test::TestRequest;
 use libfuzzer_sys::fuzz_target;
 
-thread_local!(static APP: app::Asked = app::Asked::new());
+thread_local!(static APP: app::Kept<app::Asked> = app::Kept::new(app::Asked::new()));
 
 const PATHS: [&str; 6] = [
     "/v1/events",

@@ -92,6 +92,9 @@ pub enum Drift {
     },
     /// It was written again and again while it was compared.
     Unsettled,
+    /// Another program has stored events of it that have no position yet. Whoever only reads cannot
+    /// give them one; a server does.
+    Unnumbered,
 }
 
 impl Drift {
@@ -106,6 +109,7 @@ impl Drift {
             Self::Differs { .. } => "differs",
             Self::Unfoldable { .. } => "unfoldable",
             Self::Unsettled => "unsettled",
+            Self::Unnumbered => "unnumbered",
         }
     }
 }

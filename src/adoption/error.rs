@@ -70,6 +70,10 @@ pub enum AdoptionError {
     /// Somebody else wrote the row or the log after it was looked at. Nothing was changed.
     #[error("it was changed meanwhile; look at it again")]
     Changed,
+    /// Another program has stored events of it that have no position yet, and whoever only reads
+    /// cannot give them one.
+    #[error("the newest events of {0} have no position yet; a server that runs gives them one")]
+    Unnumbered(AggregateId),
     /// A task broke off.
     #[error("a part of the work broke off: {0}")]
     BrokenOff(String),

@@ -12,6 +12,7 @@ mod adopt;
 mod append;
 mod compare;
 mod error;
+mod look;
 mod mapping;
 mod repair;
 mod verify;

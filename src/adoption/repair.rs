@@ -1,27 +1,21 @@
-//! Looking at one row and its events as of one moment, and making them agree.
+//! Making one row and its events agree, as they were looked at.
 
-use std::{sync::Arc, time::Duration};
-
-use chrono::{DateTime, Utc};
+use std::sync::Arc;
 
 use super::{
     Adoption, AdoptionError, Inner,
     append::Teller,
-    compare::{Blame, ColumnDifference, Drift, Finding},
-    mapping::{Folding, Mapped, Told, Untold, stream},
-    verify::PAGE,
+    compare::{ColumnDifference, Finding},
+    look::{Look, NotYet},
+    mapping::{Mapped, Told, Untold},
 };
 use crate::{
     domain::{
         AggregateId, Claim, CreatedBy, IdempotencyKey, Row, RowMarks, Stamp, StreamId, Version,
         error_chain,
     },
-    store::{Commit, LoadedRow, Loss, NewReceipt, RowAccess, Verdict},
+    store::{Commit, Loss, NewReceipt, RowAccess, Verdict},
 };
-
-/// How often one that is written meanwhile is looked at anew.
-const MOST_LOOKS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Which of the two is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +98,11 @@ impl Adoption {
         id: AggregateId,
     ) -> Result<Examined, AdoptionError> {
         let mapped = self.checked(aggregate_type, RowAccess::Read).await?;
-        let look = Look::at(&self.inner, &*mapped, id).await?;
-        let look = look.ok_or(AdoptionError::Changed)?;
+        let look = Look::at(&self.inner, &*mapped, id.clone()).await?;
+        let look = look.map_err(|not_yet| match not_yet {
+            NotYet::Unsettled => AdoptionError::Changed,
+            NotYet::Unnumbered => AdoptionError::Unnumbered(id),
+        })?;
         Ok(Examined { look, mapped })
     }
 
@@ -281,102 +278,6 @@ impl Work<'_> {
             Some(Verdict::Lost(
                 Loss::Version { .. } | Loss::Row | Loss::Contested | Loss::Key(_),
             )) => Err(AdoptionError::Changed),
-        }
-    }
-}
-
-/// A row and the fold of its events, of one moment.
-#[derive(Debug)]
-pub(super) struct Look {
-    stream: StreamId,
-    folding: Box<dyn Folding>,
-    blame: Blame,
-    loaded: LoadedRow,
-    /// Of the last event.
-    occurred_at: DateTime<Utc>,
-    /// Why a row without events could not be adopted.
-    not_adoptable: Option<String>,
-}
-
-impl Look {
-    /// Looks until both are of one moment; nothing where they keep changing.
-    pub(super) async fn at(
-        inner: &Inner,
-        mapped: &dyn Mapped,
-        id: AggregateId,
-    ) -> Result<Option<Self>, AdoptionError> {
-        let stream = stream(mapped, id.clone());
-        for _ in 0..MOST_LOOKS {
-            let (folding, blame, occurred_at) = folded(inner, mapped, &stream).await?;
-            let (aggregate_type, table) = (mapped.aggregate_type(), mapped.table());
-            let loaded = inner
-                .rows
-                .load(aggregate_type, table, std::slice::from_ref(&id));
-            let loaded = loaded.await?.into_iter().next().unwrap_or_default();
-            // The row was read between two looks at the log: where the log has not moved, the row
-            // stands beside these events.
-            if inner.store.current_version(&stream).await? != folding.version() {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-            if loaded.row.is_none() && folding.version() == Version::ZERO {
-                return Err(AdoptionError::Nothing(id));
-            }
-            let row = loaded.row.as_ref();
-            let fresh = row.filter(|_| folding.version() == Version::ZERO);
-            let readable = loaded.readable().map_err(Untold::from);
-            let problem = fresh.and_then(|row| readable.and_then(|_| mapped.adopted(row)).err());
-            return Ok(Some(Self {
-                stream,
-                folding,
-                blame,
-                loaded,
-                occurred_at,
-                not_adoptable: problem.map(|error| error_chain(&error)),
-            }));
-        }
-        Ok(None)
-    }
-
-    pub(super) fn version(&self) -> Version {
-        self.folding.version()
-    }
-
-    pub(super) const fn row(&self) -> Option<&Row> {
-        self.loaded.row.as_ref()
-    }
-
-    pub(super) fn drift(&self) -> Option<Drift> {
-        if self.version() > Version::ZERO {
-            let fold = self.folding.row();
-            return self.blame.drift(self.row(), fold.as_ref());
-        }
-        Some(match &self.not_adoptable {
-            Some(problem) => Drift::NotAdoptable {
-                problem: problem.clone(),
-            },
-            None => Drift::NoEvents,
-        })
-    }
-}
-
-/// The fold of all events of an aggregate, what each of them set, and the time of the last.
-async fn folded(
-    inner: &Inner,
-    mapped: &dyn Mapped,
-    stream: &StreamId,
-) -> Result<(Box<dyn Folding>, Blame, DateTime<Utc>), AdoptionError> {
-    let (mut folding, mut blame) = (mapped.folding(), Blame::default());
-    let mut occurred_at = DateTime::UNIX_EPOCH;
-    loop {
-        let next = folding.version().next();
-        let events = inner.store.events(stream, next, PAGE).await?;
-        for event in &events {
-            blame.fold(&mut *folding, event)?;
-            occurred_at = occurred_at.max(event.occurred_at);
-        }
-        if events.len() < PAGE as usize {
-            return Ok((folding, blame, occurred_at));
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use self::{
     draw::{Reservoir, one_by_one, pages},
-    page::{Compared, compare_log, compare_rows},
+    page::{Compared, compare_log, compare_rows, rowless},
 };
 use super::{
     Adoption, AdoptionError, Inner,
@@ -148,7 +148,12 @@ impl Run<'_> {
                 }
             }
         }
-        let (rows, log) = one_by_one(rows.drawn, log.drawn, wanted);
+        // One with a row is among the rows: of the log those without count.
+        let mut without_row = Vec::new();
+        for ids in pages(log.drawn, walk.page) {
+            without_row.extend(rowless(&self.inner, &*self.mapped, ids).await?);
+        }
+        let (rows, log) = one_by_one(rows.drawn, without_row, wanted);
         for page in pages(rows, walk.page) {
             self.page(Page::Rows(page)).await?;
         }

@@ -29,7 +29,8 @@ pub enum AdoptionCommand {
     ///
     /// The event has the row's state, creator and time. It may be broken off at any point and run
     /// again: each row is adopted once. On PostgreSQL it may run beside servers. On SQLite the
-    /// server must be stopped: the file has one writer.
+    /// server must be stopped, for the file has one writer, unless both have store.writers set to
+    /// "shared".
     #[command(after_help = ADOPT_EXIT_CODES)]
     Adopt(AdoptArguments),
     /// Compare rows with their events; nothing is written.
@@ -42,7 +43,8 @@ pub enum AdoptionCommand {
     ///
     /// From the events the row is written anew; from the row an event with the reason tells the
     /// log. History is never changed. On PostgreSQL it may run beside servers; on SQLite the
-    /// server must be stopped, except with --dry-run.
+    /// server must be stopped, except with --dry-run, or where both have store.writers set to
+    /// "shared".
     #[command(after_help = REPAIR_EXIT_CODES)]
     Repair(RepairArguments),
 }

@@ -130,8 +130,9 @@ mod tests {
                 .to_string()
                 .contains("colour")
         );
-        for broken in ["", "[]", "{", "{}", "null"] {
-            assert!(read(broken).is_err(), "{broken}");
+        for broken in ["", "[]", "{", "{}", "null", "{\"\":1}", "{\"\"x"] {
+            let error = read(broken).err().unwrap();
+            assert_eq!(error.field, "the line", "{broken}");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! real binary on real databases.
 
 mod adopt;
+mod beside;
 mod kills;
 mod page;
 mod path;

@@ -4,8 +4,8 @@ use crate::{
     adoption::{
         AdoptionError, Inner, Unfoldable,
         compare::{Drift, Finding, unfoldable},
+        look::{Look, NotYet},
         mapping::{Folding, Mapped, stream},
-        repair::Look,
     },
     domain::{AggregateId, Row, Version, error_chain},
     store::{LoadedRow, ReadError, Recovered, RecoveryRequest},
@@ -69,11 +69,7 @@ pub(super) async fn compare_log(
     mapped: &dyn Mapped,
     ids: Vec<AggregateId>,
 ) -> Result<Compared, AdoptionError> {
-    let (aggregate_type, table) = (mapped.aggregate_type(), mapped.table());
-    let loaded = inner.rows.load(aggregate_type, table, &ids).await?;
-    let rowless = ids.into_iter().zip(loaded);
-    let rowless = rowless.filter(|(_, loaded)| loaded.row.is_none());
-    let ids: Vec<AggregateId> = rowless.map(|(id, _)| id).collect();
+    let ids = rowless(inner, mapped, ids).await?;
     let recovered = recover(inner, mapped, &ids).await?;
     let mut compared = Compared {
         count: ids.len() as u64,
@@ -86,6 +82,19 @@ pub(super) async fn compare_log(
         }
     }
     Ok(compared)
+}
+
+/// Those of them that have no row.
+pub(super) async fn rowless(
+    inner: &Inner,
+    mapped: &dyn Mapped,
+    ids: Vec<AggregateId>,
+) -> Result<Vec<AggregateId>, AdoptionError> {
+    let (aggregate_type, table) = (mapped.aggregate_type(), mapped.table());
+    let loaded = inner.rows.load(aggregate_type, table, &ids).await?;
+    let rowless = ids.into_iter().zip(loaded);
+    let rowless = rowless.filter(|(_, loaded)| loaded.row.is_none());
+    Ok(rowless.map(|(id, _)| id).collect())
 }
 
 /// The first events of each; nothing where one of them cannot be read, and which it is comes out
@@ -139,8 +148,14 @@ async fn look(
         drift,
     };
     Ok(match Look::at(inner, mapped, id).await {
-        Ok(Some(look)) => look.drift().map(|drift| finding(look.version(), drift)),
-        Ok(None) => Some(finding(Version::ZERO, Drift::Unsettled)),
+        Ok(Ok(look)) => look.drift().map(|drift| finding(look.version(), drift)),
+        Ok(Err(not_yet)) => Some(finding(
+            Version::ZERO,
+            match not_yet {
+                NotYet::Unsettled => Drift::Unsettled,
+                NotYet::Unnumbered => Drift::Unnumbered,
+            },
+        )),
         Err(AdoptionError::Unfoldable(error)) => Some(finding(Version::ZERO, unfoldable(&error))),
         Err(AdoptionError::Read(error @ ReadError::Corrupt { .. })) => {
             let problem = error_chain(&error);

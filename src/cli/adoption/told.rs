@@ -27,6 +27,9 @@ pub(super) fn told(aggregate_type: &str, finding: &Finding, as_json: bool) -> St
         Drift::Differs { first, others } => differs(first, others),
         Drift::Unfoldable { problem } => format!("its events cannot be folded: {problem}"),
         Drift::Unsettled => "it kept changing while it was compared".to_owned(),
+        Drift::Unnumbered => {
+            "its newest events have no position yet; a server that runs gives them one".to_owned()
+        }
     };
     format!("{aggregate_type}/{}: {what}", finding.key)
 }

@@ -130,8 +130,9 @@ fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, BadLine> {
     let mut json = serde_json::Deserializer::from_str(line);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        let field = if path == "." { "the line" } else { &path };
-        bad(field, &error.inner())
+        // Broken JSON has a `?`, and JSON may have a name without a letter: neither names a field.
+        let is_named = !matches!(path.as_str(), "." | "?" | "");
+        bad(if is_named { &path } else { "the line" }, &error.inner())
     })?;
     json.end().map_err(|error| bad("the line", &error))?;
     Ok(read)

@@ -159,7 +159,7 @@ pub(in crate::http) fn aggregates() -> Operation {
     let body = object(&[("aggregates", list(&aggregate)), ("next", maybe(&text()))]);
     limit(Operation::new(
         "aggregates",
-        "The aggregates of a type, by id",
+        "The aggregates of a type that have events, by id",
     ))
     .query("after", &aggregate_id(), "The `next` of the page before.")
     .answers(Answer::json(200, body, "A page of aggregates."))

@@ -5,12 +5,15 @@
 
 use std::{
     hash::Hash,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 
 use dashmap::{DashMap, Entry};
 use tokio::time::Instant;
+
+/// The time between two looks for callers without debt.
+const LOOK_PAUSE_MS: u64 = 100;
 
 /// So many requests in a time, for each of many callers.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(in crate::http) struct Rate<K: Eq + Hash> {
     most: usize,
     started: Instant,
     known: AtomicUsize,
+    /// When those without debt may be looked for again, counted from the start.
+    look_due_ms: AtomicU64,
     /// When each is in debt no more, counted from the start.
     debts: DashMap<Option<K>, Duration>,
 }
@@ -40,6 +45,7 @@ impl<K: Eq + Hash + Clone> Rate<K> {
             most,
             started: Instant::now(),
             known: AtomicUsize::new(0),
+            look_due_ms: AtomicU64::new(0),
             debts: DashMap::new(),
         }
     }
@@ -76,6 +82,14 @@ impl<K: Eq + Hash + Clone> Rate<K> {
     }
 
     fn forget_those_without_debt(&self, now: Duration) {
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        // A look goes over all who are known: a flood of strangers must not cost one for each.
+        let next = |due: u64| (now_ms >= due).then(|| now_ms.saturating_add(LOOK_PAUSE_MS));
+        let due = &self.look_due_ms;
+        let looks = due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        if looks.is_err() {
+            return;
+        }
         self.debts.retain(|_, debt| *debt > now);
         self.known.store(self.debts.len(), Ordering::Relaxed);
     }
@@ -149,6 +163,23 @@ mod tests {
         // Once nobody is in debt, there is room again.
         assert_eq!(admitted(&rate, 10_001, at(100_000)), 3);
         assert_eq!(rate.debts.len(), 1);
+    }
+
+    #[test]
+    fn strangers_do_not_make_it_look_for_room_each_time() {
+        let rate = Rate::new(1, at(3000), 100).unwrap();
+        for caller in 0..100 {
+            rate.admit_at(caller, at(0)).unwrap();
+        }
+
+        rate.admit_at(100, at(950)).unwrap();
+        // All are out of debt since, and it looked too lately to know.
+        rate.admit_at(101, at(1040)).unwrap();
+        assert_eq!(rate.debts.len(), 101);
+        rate.admit_at(102, at(1050)).unwrap();
+
+        // The one that all shared, and the stranger that there is room for.
+        assert_eq!(rate.debts.len(), 2);
     }
 
     #[test]

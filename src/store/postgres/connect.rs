@@ -112,6 +112,8 @@ pub(super) async fn migrate(url: &str, options: &PostgresOptions) -> Result<(), 
     let options_of_migration = parse(url)?.options([
         ("statement_timeout", "0".to_owned()),
         ("lock_timeout", lock_timeout.to_string()),
+        // That a table of migrations is there already is no news.
+        ("client_min_messages", "warning".to_owned()),
     ]);
     let mut connection = connected(&options_of_migration, options).await?;
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;

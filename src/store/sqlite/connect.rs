@@ -88,7 +88,10 @@ pub enum OpenError {
     #[error("the store's URL names no SQLite database file")]
     InvalidUrl(#[source] Cause),
     /// Another exclusive store has it open.
-    #[error("the database {database} is in use by another process")]
+    #[error(
+        "the database {database} is in use by another process: it has one writer, unless each has \
+         `store.writers` set to \"shared\""
+    )]
     InUse {
         /// The name of the database file.
         database: String,

@@ -29,7 +29,10 @@ pub(super) enum Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing(version) => write!(f, "migration {version} is not applied"),
+            Self::Missing(version) => write!(
+                f,
+                "migration {version} is not applied; run `dormouse migrate`"
+            ),
             Self::Unknown(version) => write!(
                 f,
                 "migration {version} is applied, which this program does not know: it is too old"

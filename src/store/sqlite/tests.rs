@@ -181,7 +181,7 @@ async fn an_empty_file_is_not_migrated_unasked() {
     assert!(matches!(error, OpenError::NotMigrated { .. }), "{error:?}");
     let text = error.to_string();
     assert!(
-        text.contains("log.db") && text.contains("migration 1 is not applied"),
+        text.contains("log.db") && text.contains("not applied; run `dormouse migrate`"),
         "{text}"
     );
 }

@@ -199,6 +199,33 @@ async fn a_sample_has_the_size_asked_for_and_finds_what_it_draws() {
 }
 
 #[tokio::test]
+async fn a_sample_of_adopted_rows_has_the_size_asked_for_too() {
+    let ids: Vec<String> = (0..60).map(|number| number.to_string()).collect();
+    let before = Before::with_users(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    before.adopt().await;
+    let sample = |sample| VerifyOptions {
+        page: 7,
+        sample: Some(sample),
+        ..VerifyOptions::default()
+    };
+
+    let all_have_rows = verify_with(&before, sample(20)).await;
+    for id in &ids[..40] {
+        before.delete(id);
+    }
+    let few_have_rows = verify_with(&before, sample(50)).await;
+
+    assert_eq!((all_have_rows.0.compared, all_have_rows.1.len()), (20, 0));
+    assert_eq!(few_have_rows.0.compared, 50);
+    // The rows that are left agree.
+    let missing = few_have_rows.1.iter();
+    assert!(missing.len() >= 30, "{:?}", few_have_rows.0);
+    for finding in missing {
+        assert!(matches!(finding.drift, Drift::RowMissing { .. }));
+    }
+}
+
+#[tokio::test]
 async fn a_run_may_stop_after_some_pages_and_go_on_where_it_stopped() {
     let before = Before::with_users(&["1", "2", "3"]);
     let page = |from: Option<Cursor>| VerifyOptions {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dormouse::{
-    runtime::CommandError,
+    runtime::{CommandError, Unready},
     testing::{Fault, Gate, Operation},
 };
 use futures_util::{FutureExt as _, future::join_all};
@@ -37,6 +37,7 @@ async fn a_shutdown_answers_all_it_took_and_refuses_what_comes() {
     until(|| node.runtime.is_ending()).await;
     let refused = node.add("c", "late", None).await;
     let unread = node.counters.state(&id("c")).await;
+    let ready = node.runtime.ready().await;
     gate.open();
 
     for answer in join_all(taken).await {
@@ -45,6 +46,7 @@ async fn a_shutdown_answers_all_it_took_and_refuses_what_comes() {
     assert_eq!(ending.await.unwrap().unanswered, 0);
     assert!(matches!(refused, Err(CommandError::ShuttingDown)));
     assert!(unread.is_err());
+    assert!(matches!(ready, Err(Unready::Ending)), "{ready:?}");
     let after = node.add("c", "after", None).await;
     assert!(matches!(after, Err(CommandError::ShuttingDown)));
 }

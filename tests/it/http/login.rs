@@ -292,6 +292,26 @@ async fn too_many_logins_are_refused_by_name_and_by_address_and_nobody_is_locked
 }
 
 #[tokio::test]
+async fn no_more_passwords_are_compared_at_once_than_may_be_and_the_others_hear_so() {
+    let costly = [
+        ("DORMOUSE__IAM__HASH_CONCURRENCY", "1"),
+        ("DORMOUSE__IAM__HASH_QUEUE", "0"),
+        ("DORMOUSE__IAM__ARGON2_MEMORY_KIB", "65536"),
+        ("DORMOUSE__IAM__ARGON2_ITERATIONS", "10"),
+    ];
+    let wire = Wire::sqlite(&settings(&costly)).await;
+
+    let logins = (0..4).map(|_| wire.login("nobody", "wrong"));
+    let answers = futures_util::future::join_all(logins).await;
+
+    let (refused, busy): (Vec<_>, Vec<_>) = answers.iter().partition(|reply| reply.status == 401);
+    assert!(!refused.is_empty() && !busy.is_empty(), "{answers:?}");
+    for reply in busy {
+        reply.problem(503, "overloaded");
+    }
+}
+
+#[tokio::test]
 async fn what_is_sent_to_the_login_is_told_to_nobody() {
     let mut all = settings(&[]);
     all.push(("RUST_LOG", "trace,hyper=info"));

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Wire, user};
+use crate::support::{Backend, command::run, server::Server};
 
 const CORRELATION: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
@@ -64,4 +65,17 @@ async fn as_text_the_log_is_no_json_and_has_no_colours_in_a_file() {
         assert!(line.contains(part), "{line}");
     }
     assert!(!log.contains('\u{1b}'), "{log}");
+}
+
+#[tokio::test]
+async fn a_start_on_a_database_that_is_migrated_tells_nothing_of_its_schema() {
+    let url = Backend::postgres().await.store_url();
+    run(&url, &["migrate"]).prints(0);
+    let mut server = Server::start(&[("DORMOUSE__STORE__URL", url.as_str())]).await;
+    assert!(server.terminate().success());
+
+    let log = server.log();
+
+    assert!(log.contains("listening on"), "{log}");
+    assert!(!log.contains("_sqlx_migrations"), "{log}");
 }

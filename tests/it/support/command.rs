@@ -33,11 +33,17 @@ impl Ended {
 
 /// Runs a command on a store to its end.
 pub(crate) fn run(store_url: &str, arguments: &[&str]) -> Ended {
+    run_with(store_url, arguments, &[])
+}
+
+/// The same with further settings.
+pub(crate) fn run_with(store_url: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     let directory = scratch();
     let output = binary()
         .args(arguments)
         .current_dir(directory.path())
         .env("DORMOUSE__STORE__URL", store_url)
+        .envs(environment.iter().copied())
         .output()
         .expect("cargo has built the binary");
     Ended {

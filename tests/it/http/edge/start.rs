@@ -1,12 +1,15 @@
-//! A start before its database is there.
+//! A start before its database is there, and a server that is not ready.
 
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    Backend, application,
-    balancer::free_address,
-    proxy::Proxy,
-    server::{Server, binary},
+use crate::{
+    http::Wire,
+    support::{
+        Backend, application, backends,
+        balancer::free_address,
+        proxy::Proxy,
+        server::{Server, binary},
+    },
 };
 
 #[tokio::test]
@@ -55,4 +58,29 @@ fn a_start_that_waits_in_vain_ends_and_says_why() {
         begun.elapsed() > Duration::from_millis(500),
         "it did not wait"
     );
+}
+
+#[tokio::test]
+async fn a_server_whose_schema_is_anothers_is_not_ready_and_says_why() {
+    for backend in backends().await {
+        let wire = Wire::start(&backend).await;
+        let mut database = wire.database().await;
+        let ready = async || wire.get("/readyz").await;
+        ready().await.is(200);
+
+        let later = "insert into _sqlx_migrations (version, description, success, checksum, \
+                     execution_time) select 9999, 'later', success, checksum, 0 from \
+                     _sqlx_migrations where version = 1";
+        database.run(later).await;
+        let newer = ready().await;
+        let unmigrated = "delete from _sqlx_migrations where version in (9999, \
+                          (select max(version) from _sqlx_migrations where version < 9999))";
+        database.run(unmigrated).await;
+        let older = ready().await;
+
+        newer.problem_about(503, "store-unavailable", "migration 9999");
+        older.problem_about(503, "store-unavailable", "run `dormouse migrate`");
+        // The process lives: nobody must end it for that.
+        wire.get("/livez").await.is(200);
+    }
 }
