@@ -157,7 +157,7 @@ fn bound<'q>(statement: Statement<'q>, value: Option<&RowValue>) -> Statement<'q
 
 /// A time as exact as it is, so that it is read back as it was.
 fn time_text(time: DateTime<Utc>) -> String {
-    let form = if time.timestamp_subsec_micros() % 1000 == 0 {
+    let form = if time.timestamp_subsec_micros().is_multiple_of(1000) {
         "%Y-%m-%d %H:%M:%S%.3f"
     } else {
         "%Y-%m-%d %H:%M:%S%.6f"
