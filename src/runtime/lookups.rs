@@ -26,8 +26,8 @@ struct Asked<Q, F> {
     found: oneshot::Sender<Result<F, Arc<ReadError>>>,
 }
 
-/// Where to ask. Its queue is bounded by the unanswered commands, each of which wakes one
-/// aggregate at most.
+/// Where to ask. Its queue is bounded by the unanswered commands and reads, each of which wakes one
+/// aggregate at most, and by the few aggregates that a walk over rows meets at once.
 #[derive(Debug)]
 pub(super) struct Lookups<Q, F>(UnboundedSender<Asked<Q, F>>);
 

@@ -1,7 +1,7 @@
 //! The runtime's own threads: it works the same in an actix service, under plain tokio, or in a test.
 //!
 //! One thread carries the actix system with the journal, the loader and the snapshots; one the
-//! registries; as many as there are cores the aggregates. A simulation has none of them: there
+//! registries and the loads of rows; as many as there are cores the aggregates. A simulation has none of them: there
 //! everything is a task of the thread it runs on.
 
 use std::{io, pin::Pin, sync::Arc, thread};

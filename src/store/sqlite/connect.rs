@@ -25,7 +25,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause between two looks at the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// More than there are statements, each with up to 64 numbers of rows.
+/// More than there are statements, each with up to 64 numbers of rows; where several tables of others
+/// are written, those least used are prepared again.
 const STATEMENT_CACHE: usize = 1024;
 
 /// After how many pages of the write-ahead log they are moved into the database: 32 MiB. A page
