@@ -14,21 +14,19 @@ pub(super) fn keys(store_url: &str, arguments: &[&str]) -> Output {
     command.arg("keys").args(arguments).output().unwrap()
 }
 
+fn create(store_url: &str, name: &str, rights: &str, expires: &str) -> Output {
+    let named = ["create", "--name", name];
+    let limited = ["--rights", rights, "--expires", expires];
+    keys(store_url, &[&named[..], &limited[..]].concat())
+}
+
 /// Makes a key and gives it.
 pub(super) fn make_key(store_url: &str, name: &str, rights: &str, expires: &str) -> String {
-    let arguments = [
-        "create",
-        "--name",
-        name,
-        "--rights",
-        rights,
-        "--expires",
-        expires,
-    ];
-    let made = keys(store_url, &arguments);
+    let made = create(store_url, name, rights, expires);
     assert!(made.status.success(), "{made:?}");
     String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
+
 #[tokio::test]
 async fn a_key_is_shown_once_works_at_once_and_is_refused_once_it_is_revoked() {
     for backend in backends().await {
@@ -112,16 +110,7 @@ fn a_key_that_makes_no_sense_is_not_made() {
         ("a", "audit", "2001-01-01T00:00:00Z", 1),
         ("a", "audit", "soon", 2),
     ] {
-        let made = [
-            "create",
-            "--name",
-            name,
-            "--rights",
-            rights,
-            "--expires",
-            expires,
-        ];
-        let made = keys(&url, &made);
+        let made = create(&url, name, rights, expires);
 
         assert_eq!(made.status.code(), Some(code), "{name} {rights} {expires}");
         assert!(made.stdout.is_empty());
