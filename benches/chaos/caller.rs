@@ -274,9 +274,11 @@ impl Caller {
             (503, "store-unavailable" | "overloaded", _) if retry_after => {
                 (Heard::Refused(code), false)
             }
-            (409, "write-conflict", _) | (504, "command-timeout", Value::Bool(false)) => {
-                (Heard::Refused(code), false)
-            }
+            // A connection that the client opened ahead of need was not used for so long that it was
+            // told so just as it was: what was sent on it then was not read.
+            (408, "request-timeout", _)
+            | (409, "write-conflict", _)
+            | (504, "command-timeout", Value::Bool(false)) => (Heard::Refused(code), false),
             (504, "command-timeout", Value::Bool(true)) => (Heard::Unknown(code), false),
             (409, "claim-taken", _)
             | (412, "version-mismatch", _)
@@ -307,7 +309,7 @@ impl Caller {
                 body["state"][field_of(id)].as_str().and_then(token_of),
             ),
             404 => (0, None),
-            503 | 504 => return self.pause().await,
+            408 | 503 | 504 => return self.pause().await,
             _ => return self.surprise(&format!("a read heard {status}: {body}")),
         };
         let at = self.world.history.now();
