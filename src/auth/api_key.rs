@@ -51,13 +51,16 @@ impl ApiKey {
     /// Reads a key as it was shown; nothing where it is none.
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
-        let (id, digits) = token.strip_prefix(PREFIX)?.split_once('_')?;
+        let (written, digits) = token.strip_prefix(PREFIX)?.split_once('_')?;
+        let id = Ulid::from_string(written).ok()?;
+        // Both parts may be written in other ways, a key in one alone: it is what scanners look for.
+        let is_own = id.array_to_str(&mut [0; ulid::ULID_LEN]) == written;
+        if !is_own || digits.bytes().any(|digit| digit.is_ascii_uppercase()) {
+            return None;
+        }
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         hex::decode_to_slice(digits, secret.as_mut_slice()).ok()?;
-        let id = Ulid::from_string(id).ok()?;
-        let key = Self { id, secret };
-        // Both may be written in other ways, a key in one alone: it is what scanners look for.
-        (*key.expose() == token).then_some(key)
+        Some(Self { id, secret })
     }
 
     /// The key as text, for whoever it is made for.

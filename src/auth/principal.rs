@@ -20,7 +20,7 @@ pub struct Principal(Arc<Known>);
 
 #[derive(Debug)]
 struct Known {
-    subject: String,
+    subject: Arc<str>,
     created_by: CreatedBy,
     rights: Rights,
     expires_at: Option<DateTime<Utc>>,
@@ -51,7 +51,7 @@ impl Principal {
         generation: u64,
     ) -> Self {
         Self(Arc::new(Known {
-            subject: subject.to_owned(),
+            subject: subject.into(),
             created_by: created_by(subject),
             rights,
             expires_at: Some(expires_at),
@@ -70,7 +70,7 @@ impl Principal {
         let plain = CreatedBy::parse(&subject);
         Self(Arc::new(Known {
             created_by: plain.unwrap_or_else(|_| digest(&subject)),
-            subject,
+            subject: subject.into(),
             rights,
             expires_at,
             source: Source::Key(id),
@@ -81,6 +81,11 @@ impl Principal {
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.0.subject
+    }
+
+    /// Who it is, for whoever keeps it: nothing is copied.
+    pub(crate) fn shared_subject(&self) -> Arc<str> {
+        Arc::clone(&self.0.subject)
     }
 
     /// What is stored with the events of its commands.

@@ -2,7 +2,7 @@
 //!
 //! Each route says in the list of routes what it [`Need`]s; nothing is served before that is checked.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, ResponseError as _,
@@ -14,7 +14,7 @@ use actix_web::{
 };
 
 use super::{
-    client::Caller,
+    client::{Caller, ClientAddress},
     edge::admit_key,
     limits::LoginRates,
     problem::{Code, Problem},
@@ -247,7 +247,7 @@ pub(super) async fn admit(
     match guard.check(need, &request).await {
         Ok(principal) => {
             if let Some(principal) = principal {
-                if let Err(problem) = admit_key(&request, principal.subject()) {
+                if let Err(problem) = admit_key(&request, &principal) {
                     return Ok(request.into_response(problem.error_response()));
                 }
                 request.extensions_mut().insert(principal);
@@ -295,16 +295,18 @@ pub(super) fn asks_for_token(request: &HttpRequest, need: Need) -> bool {
         .is_some_and(|guard| !need.is_open(guard.authenticator.settings().open_docs))
 }
 
-/// Whom a request is counted for before it is known who asks; nothing where nobody looked.
+/// Whom a request is counted for: who is known to ask, or else its address; nothing where nobody
+/// looked for that.
 pub(super) fn caller(request: &HttpRequest) -> Option<Caller> {
-    let known = request.extensions().get::<Caller>().cloned();
-    known.or_else(|| Some(Caller::at(request.peer_addr()?.ip())))
+    let extensions = request.extensions();
+    match extensions.get::<Principal>() {
+        Some(principal) => Some(Caller::of(principal)),
+        None => extensions.get::<ClientAddress>().map(Caller::from),
+    }
 }
 
-/// From where a request comes: its address, or of IPv6 its network.
-pub(super) fn address(request: &HttpRequest) -> Option<IpAddr> {
-    match caller(request)? {
-        Caller::Address(address) => Some(address),
-        Caller::Key(_) => None,
-    }
+/// From where a request comes.
+pub(super) fn address(request: &HttpRequest) -> Option<ClientAddress> {
+    let found = request.extensions().get::<ClientAddress>().copied();
+    found.or_else(|| Some(ClientAddress::new(request.peer_addr()?.ip())))
 }

@@ -1,28 +1,54 @@
 //! Who asks: the address of the client, also behind proxies, and its key once that is verified.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use actix_web::http::header::{FORWARDED, HeaderMap, X_FORWARDED_FOR};
 use ipnet::IpNet;
 
-use crate::settings::ForwardedHeader;
+use crate::{auth::Principal, settings::ForwardedHeader};
 
-/// Whom a request is counted for; in the request's extensions.
+/// Whom a request is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Caller {
-    /// An address; of IPv6, the network of a site, in which a client may choose its address.
-    Address(IpAddr),
+    /// Whoever comes from there.
+    Address(ClientAddress),
     /// The subject of a verified key or token.
-    Key(String),
+    Key(Arc<str>),
 }
 
 impl Caller {
-    /// The caller at an address.
-    pub(super) fn at(address: IpAddr) -> Self {
-        Self::Address(match address {
+    /// The caller that is known.
+    pub(super) fn of(principal: &Principal) -> Self {
+        Self::Key(principal.shared_subject())
+    }
+}
+
+impl From<&ClientAddress> for Caller {
+    fn from(address: &ClientAddress) -> Self {
+        Self::Address(*address)
+    }
+}
+
+/// From where a request comes, in its extensions: an address; of IPv6 the network of a site, in
+/// which a client may choose its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    pub(super) fn new(address: IpAddr) -> Self {
+        Self(match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & SITE)),
         })
+    }
+}
+
+impl std::fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -179,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_site_is_one_caller() {
-        let at = |text: &str| Caller::at(text.parse().unwrap());
+        let at = |text: &str| ClientAddress::new(text.parse().unwrap());
         assert_eq!(at("2001:db8::1"), at("2001:db8::ffff:2"));
         assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
         assert_ne!(at("192.0.2.1"), at("192.0.2.2"));

@@ -18,13 +18,16 @@ use actix_web::{
 };
 
 use super::{
-    client::{self, Caller},
+    client::{self, ClientAddress},
     cors, headers,
     limits::{EdgeMeters, Rate},
     problem::{Code, Problem},
     server::{Pace, Working},
 };
-use crate::settings::{HttpSettings, RateSettings};
+use crate::{
+    auth::Principal,
+    settings::{HttpSettings, RateSettings},
+};
 
 /// What [`keep_bounds`] goes by; in the app's data. Clones are the same.
 #[derive(Debug, Clone)]
@@ -33,8 +36,8 @@ pub struct Edge(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: HttpSettings,
-    per_address: Option<Rate<Caller>>,
-    per_key: Option<Rate<Caller>>,
+    per_address: Option<Rate<ClientAddress>>,
+    per_key: Option<Rate<Arc<str>>>,
     meters: Arc<EdgeMeters>,
 }
 
@@ -68,18 +71,17 @@ impl Edge {
         let Some(peer) = request.peer_addr() else {
             return Ok(());
         };
-        let address = client::address(
+        let address = ClientAddress::new(client::address(
             peer.ip(),
             request.headers(),
             &settings.trusted_proxies,
             settings.forwarded_header,
-        );
-        let caller = Caller::at(address);
-        request.extensions_mut().insert(caller.clone());
+        ));
+        request.extensions_mut().insert(address);
         let Some(rate) = &self.0.per_address else {
             return Ok(());
         };
-        rate.admit(caller).map_err(|wait| {
+        rate.admit(address).map_err(|wait| {
             self.0.meters.refused_by_address();
             tracing::debug!(%address, "an address asks too often");
             Problem::new(Code::RateLimited, "this address asks too often").retry_after(wait)
@@ -87,19 +89,17 @@ impl Edge {
     }
 }
 
-/// Counts a request for the subject of a key or token, once that is verified, instead of for an
-/// address: what is counted later, such as streams, is counted for the same.
-pub(super) fn admit_key(request: &ServiceRequest, subject: &str) -> Result<(), Problem> {
-    let caller = Caller::Key(subject.to_owned());
-    request.extensions_mut().insert(caller.clone());
+/// Counts a request for the subject of a key or token, once that is verified.
+pub(super) fn admit_key(request: &ServiceRequest, principal: &Principal) -> Result<(), Problem> {
     let Some(edge) = request.app_data::<Data<Edge>>() else {
         return Ok(());
     };
     let Some(rate) = &edge.0.per_key else {
         return Ok(());
     };
-    rate.admit(caller).map_err(|wait| {
+    rate.admit(principal.shared_subject()).map_err(|wait| {
         edge.meters().refused_by_key();
+        let subject = principal.subject();
         tracing::debug!(subject, "a key asks too often");
         Problem::new(Code::RateLimited, "this key asks too often").retry_after(wait)
     })

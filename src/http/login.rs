@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
 use super::{
-    auth::{Guard, address, caller},
+    auth::{Guard, address},
     problem::{Code, Problem},
     request::{body, query},
 };
@@ -57,7 +57,9 @@ pub(super) async fn login(request: HttpRequest, payload: Payload) -> Result<Http
         return Err(Problem::new(Code::NotFound, "there is no login here"));
     };
     let credentials = credentials(&body(&request, payload).await?)?;
-    let counted = guard.logins.admit(caller(&request), credentials.username());
+    let counted = guard
+        .logins
+        .admit(address(&request), credentials.username());
     if let Err(wait) = counted {
         guard.authenticator().count_login(LoginOutcome::Limited);
         tracing::warn!(

@@ -11,7 +11,7 @@ mod text;
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{
-    HttpMessage as _, HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse,
     http::{
         Method,
         header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -29,8 +29,7 @@ use tracing::{debug, error, info, warn};
 use self::slots::{Slot, Slots};
 use super::{
     Guard,
-    auth::principal,
-    client::Caller,
+    auth::{caller, principal},
     event_filter::event_filter,
     problem::{Code, Problem},
     request::{header, number},
@@ -139,8 +138,7 @@ pub(super) async fn stream(request: HttpRequest) -> Result<HttpResponse, Problem
         return Err(Problem::new(Code::NotFound, "there are no streams here"));
     };
     let asked = asked(&request)?;
-    let caller = request.extensions().get::<Caller>().cloned();
-    let slot = streams.slots.take(caller)?;
+    let slot = streams.slots.take(caller(&request))?;
     let last = streams.store.last_position().await?;
     if asked.after > last {
         // A log that was restored to an earlier time takes positions a second time: to wait for

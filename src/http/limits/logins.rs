@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Rate;
-use crate::{http::client::Caller, settings::AuthSettings};
+use crate::{http::client::ClientAddress, settings::AuthSettings};
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// As many as a place can be.
@@ -39,10 +39,10 @@ impl LoginRates {
     /// tries many names uses up its own share only.
     pub(in crate::http) fn admit(
         &self,
-        caller: Option<Caller>,
+        address: Option<ClientAddress>,
         username: &str,
     ) -> Result<(), Duration> {
-        self.by_address.admit(self.place(caller))?;
+        self.by_address.admit(self.place(address))?;
         self.by_username.admit(self.place(username))
     }
 
@@ -66,11 +66,12 @@ mod tests {
         })
     }
 
-    /// Callers that do not share a place.
-    fn callers<const COUNT: usize>(rates: &LoginRates) -> [Option<Caller>; COUNT] {
+    /// Addresses that do not share a place.
+    fn addresses<const COUNT: usize>(rates: &LoginRates) -> [Option<ClientAddress>; COUNT] {
         let mut places = std::collections::BTreeSet::new();
-        let all = (0..).map(|number: u32| Some(Caller::at(IpAddr::from(number.to_be_bytes()))));
-        let apart = all.filter(|caller| places.insert(rates.place(caller)));
+        let all = (0..).map(|number: u32| IpAddr::from(number.to_be_bytes()));
+        let all = all.map(|address| Some(ClientAddress::new(address)));
+        let apart = all.filter(|address| places.insert(rates.place(address)));
         let found: Vec<_> = apart.take(COUNT).collect();
         found.try_into().unwrap()
     }
@@ -78,8 +79,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn so_many_are_allowed_in_a_minute_and_then_one_at_a_time() {
         let rates = rates(1000, 6);
-        let [caller] = callers(&rates);
-        let ask = |name: &str| rates.admit(caller.clone(), name);
+        let [address] = addresses(&rates);
+        let ask = |name: &str| rates.admit(address, name);
         let mut names = (0..).map(|number| format!("bob{number}"));
         let other = names.find(|name| rates.place(name.as_str()) != rates.place("ada"));
 
@@ -96,10 +97,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_has_used_up_its_share_uses_up_no_names() {
         let rates = rates(2, 3);
-        let [one, two, three] = callers(&rates);
-        let ask = |caller: &Option<Caller>| rates.admit(caller.clone(), "ada").is_ok();
+        let [one, two, three] = addresses(&rates);
+        let ask = |address| rates.admit(address, "ada").is_ok();
 
-        assert_eq!([&one, &one, &one].map(ask), [true, true, false]);
-        assert_eq!([&two, &three].map(ask), [true, false]);
+        assert_eq!([one, one, one].map(ask), [true, true, false]);
+        assert_eq!([two, three].map(ask), [true, false]);
     }
 }

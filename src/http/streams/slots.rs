@@ -105,9 +105,10 @@ impl Drop for OwnSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::client::ClientAddress;
 
     fn caller(last: u8) -> Caller {
-        Caller::at([192, 0, 2, last].into())
+        Caller::from(&ClientAddress::new([192, 0, 2, last].into()))
     }
 
     #[test]
