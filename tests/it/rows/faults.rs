@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use dormouse::{
     domain::RowValue,
     runtime::CommandError,
-    settings::Reconcile,
+    settings::{Mode, Reconcile},
     store::EventStore,
-    testing::{Fault, FaultyStore, Operation},
+    testing::{Fault, FaultyStore, Gate, Operation},
 };
 use futures_util::future::join_all;
 
@@ -77,6 +77,36 @@ async fn a_mend_whose_answer_was_lost_is_stored_once(kind: Kind) {
     }
 }
 
+/// A row that was read before another node adopted it, and a log that was read after that and after
+/// a command of a node that writes no rows: the row is behind, and not changed by somebody else.
+async fn a_row_that_was_read_long_before_its_log_reverts_nothing(kind: Kind) {
+    let place = Place::of(kind).await;
+    place.insert("a", "ann").await;
+    let (row_read, log_unread) = (Gate::new(), Gate::new());
+    let faulty = FaultyStore::new(place.handle().await)
+        .on(Operation::StateRows, 1, Fault::HoldAnswer(row_read.clone()))
+        .on(Operation::Recover, 1, Fault::Hold(log_unread.clone()));
+    let late = place.start_on(Arc::new(faulty), Mode::DualWrite).await;
+    let late = late.unwrap();
+    let adopting = place.start(Mode::DualWrite).await;
+    let without_rows = place.start(Mode::EventSourced).await;
+
+    let (read, ()) = tokio::join!(late.state("a"), async {
+        row_read.reached(1).await;
+        log_unread.reached(1).await;
+        assert_eq!(adopting.state("a").await.1, 1);
+        assert_eq!(without_rows.visit("a").await.unwrap().reply, 1);
+        row_read.open();
+        log_unread.open();
+    });
+
+    assert_eq!((read.0.known().visits, read.1), (1, 2));
+    assert_eq!(place.column("a", "visits").await, Some(RowValue::Int(1)));
+    for node in [late, adopting, without_rows] {
+        node.stop().await;
+    }
+}
+
 /// Adopts a row that nobody asks for, although the store failed when it was first met.
 async fn is_met_after_a_failure(reconcile: Reconcile) {
     let place = Place::of(Kind::Memory).await;
@@ -120,4 +150,5 @@ super::place::on_every_store!(
     commits_whose_answer_was_lost_are_stored_once_and_succeed,
     a_row_that_cannot_be_mended_now_is_mended_later,
     a_mend_whose_answer_was_lost_is_stored_once,
+    a_row_that_was_read_long_before_its_log_reverts_nothing,
 );
