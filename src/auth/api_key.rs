@@ -48,6 +48,11 @@ impl ApiKey {
         token.starts_with(PREFIX)
     }
 
+    /// Whether a token is as long as a key.
+    pub(super) fn is_as_long(token: &str) -> bool {
+        token.len() == LENGTH
+    }
+
     /// Reads a key as it was shown; nothing where it is none.
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {

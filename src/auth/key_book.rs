@@ -27,6 +27,8 @@ use crate::{
 
 /// The shortest time between two looks for a key that is not known.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How exactly it is known when a key was last used.
+const USE_STEP_US: i64 = 1_000_000;
 /// How often it is noted when keys were last used.
 pub(super) const NOTE_EVERY: Duration = Duration::from_mins(1);
 
@@ -102,9 +104,23 @@ impl KeyBook {
         if held.stored.expires_at.is_some_and(|time| time <= now) {
             return Err(Refusal::ExpiredKey);
         }
-        held.used_at
-            .fetch_max(now.timestamp_micros(), Ordering::Relaxed);
+        held.note_use(now);
         Ok(held.principal.clone())
+    }
+
+    /// Whether a key is what it was when it was verified, and if so, that it is used.
+    pub(super) fn is_used(&self, id: Ulid, verified: &Principal, now: DateTime<Utc>) -> bool {
+        let page = self.page.read().unwrap_or_else(PoisonError::into_inner);
+        let held = page.keys.get(&id);
+        let held = held.filter(|held| held.principal.is_same(verified));
+        let held = held.filter(|held| held.stored.expires_at.is_none_or(|time| now < time));
+        match held {
+            Some(held) if page.read_at.elapsed() <= self.max_age => {
+                held.note_use(now);
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Whether a key that was valid still is.
@@ -188,6 +204,14 @@ impl KeyBook {
 }
 
 impl Held {
+    /// To the second, so that threads do not write one number with every request.
+    fn note_use(&self, now: DateTime<Utc>) {
+        let now = now.timestamp_micros();
+        if self.used_at.load(Ordering::Relaxed) <= now - USE_STEP_US {
+            self.used_at.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
     fn new(stored: StoredApiKey) -> Self {
         // What another version of this program granted and this one does not know grants nothing.
         let rights = Rights::among(stored.rights.split_whitespace());

@@ -50,7 +50,7 @@ use key_book::KeyBook;
 use key_set::{KeySet, LOGIN_ISSUER, Texts};
 use meters::AuthMeters;
 pub(crate) use meters::{LoginOutcome, Why};
-use token_cache::TokenCache;
+use token_cache::{Digest, TokenCache};
 
 /// Why nobody could be known.
 #[derive(Debug, thiserror::Error)]
@@ -142,40 +142,43 @@ impl Authenticator {
     /// [`Refusal`]; only [`Refusal::Unavailable`] may pass by itself.
     pub async fn authenticate(&self, token: &str) -> Result<Principal, Refusal> {
         let now = self.0.clock.now();
-        if !ApiKey::looks_like(token) {
-            return self.bearer(token, now);
+        let is_key = ApiKey::looks_like(token);
+        let may_be_one = if is_key {
+            ApiKey::is_as_long(token)
+        } else {
+            token.bytes().filter(|byte| *byte == b'.').count() == 2
+        };
+        if !may_be_one {
+            return Err(Refusal::Malformed);
         }
+        let digest = TokenCache::digest(token);
+        if let Some(known) = self.0.remembered(&digest, now) {
+            return known;
+        }
+        let keys = self.0.keys();
+        let principal = if is_key {
+            self.key(token, now).await?
+        } else {
+            let settings = &self.0.settings;
+            let verifier = Verifier {
+                keys: &keys,
+                settings,
+                now,
+            };
+            verifier.verify(token)?
+        };
+        // What is verified with old keys is not kept beside new ones.
+        let (cache, generation) = (&self.0.cache, keys.generation);
+        cache.keep(digest, principal.clone(), generation);
+        Ok(principal)
+    }
+
+    async fn key(&self, token: &str, now: DateTime<Utc>) -> Result<Principal, Refusal> {
         let key = ApiKey::parse(token).ok_or(Refusal::Malformed)?;
         match &self.0.book {
             Some(book) => book.verify(&key, now).await,
             None => Err(Refusal::UnknownKey),
         }
-    }
-
-    fn bearer(&self, token: &str, now: DateTime<Utc>) -> Result<Principal, Refusal> {
-        if token.split('.').count() != 3 {
-            return Err(Refusal::Malformed);
-        }
-        let digest = TokenCache::digest(token);
-        if let Some(known) = self.0.cache.find(&digest) {
-            let expired = known.expires_at().is_none_or(|time| time <= now);
-            return if expired {
-                Err(TokenError::Expired.into())
-            } else {
-                Ok(known)
-            };
-        }
-        let keys = self.0.keys();
-        let verifier = Verifier {
-            keys: &keys,
-            settings: &self.0.settings,
-            now,
-        };
-        let principal = verifier.verify(token)?;
-        // What is verified with old keys is not kept beside new ones.
-        let (cache, generation) = (&self.0.cache, keys.generation);
-        cache.keep(digest, principal.clone(), generation);
-        Ok(principal)
     }
 
     /// Waits until a caller is not known any more: its token has expired or the keys of tokens are
@@ -266,6 +269,24 @@ impl Collect for Authenticator {
 impl Inner {
     fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whose a token is that was verified before; nothing where it must be verified anew.
+    fn remembered(
+        &self,
+        digest: &Digest,
+        now: DateTime<Utc>,
+    ) -> Option<Result<Principal, Refusal>> {
+        let known = self.cache.find(digest)?;
+        match known.source() {
+            // Had the keys changed, it would have been forgotten.
+            Source::Token(_) if known.expires_at().is_some_and(|time| now < time) => {
+                Some(Ok(known))
+            }
+            Source::Token(_) => Some(Err(TokenError::Expired.into())),
+            Source::Key(id) if self.book.as_ref()?.is_used(id, &known, now) => Some(Ok(known)),
+            Source::Key(_) => None,
+        }
     }
 
     /// Whether what a caller was known by is still good.

@@ -112,6 +112,11 @@ impl Principal {
         self.0.expires_at
     }
 
+    /// Whether both are clones of one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// By what it is known.
     pub(super) fn source(&self) -> Source {
         self.0.source

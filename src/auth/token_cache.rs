@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::Principal;
 
-type Digest = [u8; 32];
+/// What a token is known by here.
+pub(super) type Digest = [u8; 32];
 
 /// Verified tokens by their hash, a bounded number.
 ///

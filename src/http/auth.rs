@@ -266,9 +266,11 @@ fn token(request: &ServiceRequest) -> Result<&str, Refusal> {
     if headers.next().is_some() {
         return Err(Refusal::Malformed);
     }
-    let header = header.to_str().map_err(|_| Refusal::Malformed)?;
-    match header.trim().split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(token.trim()),
+    let header = std::str::from_utf8(header.as_bytes()).map_err(|_| Refusal::Malformed)?;
+    match header.trim_ascii_start().split_at_checked(SCHEME.len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) && token.starts_with(' ') => {
+            Ok(token.trim_ascii())
+        }
         _ => Err(Refusal::Malformed),
     }
 }

@@ -109,6 +109,20 @@ async fn a_key_with_another_secret_or_past_its_time_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_was_verified_has_the_rights_that_it_has_now() {
+    let (table, clock) = (Arc::new(Table::default()), ManualClock::default());
+    let key = make(&table, None, clock.now()).await;
+    let door = keyed(&table, &clock).await;
+    assert!(door.authenticate(&key).await.unwrap().may(&Right::Audit));
+
+    table.keys.lock().unwrap()[0].rights = "admin".to_owned();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+
+    let known = door.authenticate(&key).await.unwrap();
+    assert!(known.may(&Right::Admin) && !known.may(&Right::Audit));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_wrong_keys_does_not_become_a_flood_of_queries() {
     let (table, clock) = (Arc::new(Table::default()), ManualClock::default());
     let door = keyed(&table, &clock).await;
