@@ -19,11 +19,21 @@ use tokio::{
 use ulid::Ulid;
 
 use crate::{
+    chaos::Plan,
     check::{field_of, shown, token_of, type_of},
     directory::USERS,
     history::{Hear, Heard, Line, Read, Send, Token},
     world::World,
 };
+
+/// What many callers work on at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Hot {
+    /// Users, which nobody else writes.
+    Users,
+    /// Roles, in `dual-write`, which the program beside the servers writes as well.
+    Roles,
+}
 
 const HOT: u32 = 2;
 pub(crate) const WARM: u32 = 200;
@@ -51,18 +61,19 @@ pub(crate) struct Callers {
 }
 
 impl Callers {
-    pub(crate) fn start(world: &Arc<World>, seed: u64, count: u32) -> Self {
+    pub(crate) fn start(world: &Arc<World>, plan: &Plan) -> Self {
         let client = Client::builder().no_proxy().timeout(TIMEOUT).build();
         let client = client.expect("a client");
         let ended = Arc::new(AtomicBool::new(false));
         let surprises = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
-        for number in 0..count {
+        for number in 0..plan.callers {
             let caller = Caller {
                 world: Arc::clone(world),
                 client: client.clone(),
                 number,
-                random: StdRng::seed_from_u64(seed ^ (u64::from(number) << 32)),
+                hot: plan.hot,
+                random: StdRng::seed_from_u64(plan.seed ^ (u64::from(number) << 32)),
                 ended: Arc::clone(&ended),
                 surprises: Arc::clone(&surprises),
                 sent: 0,
@@ -107,6 +118,7 @@ struct Caller {
     world: Arc<World>,
     client: Client,
     number: u32,
+    hot: Hot,
     random: StdRng,
     ended: Arc<AtomicBool>,
     surprises: Arc<AtomicUsize>,
@@ -138,9 +150,13 @@ impl Caller {
 
     fn some_id(&mut self) -> String {
         match self.random.random_range(0..20) {
-            // Users, because nobody else writes them: roles in `dual-write` give way too long where all
-            // nodes work on one at a time (an open finding in docs/reliability.md).
-            0..6 => format!("user-{}", self.random.random_range(0..HOT)),
+            0..6 => {
+                let kind = match self.hot {
+                    Hot::Users => "user",
+                    Hot::Roles => "warm",
+                };
+                format!("{kind}-{}", self.random.random_range(0..HOT))
+            }
             6..14 => format!("warm-{}", self.random.random_range(0..WARM)),
             14..16 => format!("user-{}", self.random.random_range(0..USERS)),
             _ => {

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     after,
-    caller::Callers,
+    caller::{Callers, Hot},
     check,
     directory::{self, Directory},
     faults::Fault,
@@ -38,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) store: Wanted,
     pub(crate) nodes: usize,
     pub(crate) callers: u32,
+    pub(crate) hot: Hot,
     pub(crate) seed: u64,
     /// The faults that are drawn from.
     pub(crate) faults: Vec<Fault>,
@@ -73,7 +74,7 @@ pub(crate) async fn run(plan: &Plan) -> Record {
     }
     world.start().await;
     directory::create_users(&world).await;
-    let callers = Callers::start(&world, plan.seed, plan.callers);
+    let callers = Callers::start(&world, plan);
     let subscribers = Subscribers::start(&world, plan.seed);
     let legacy = Legacy::start(&world, plan.seed);
     let directory = Directory::start(&world, plan.seed);

@@ -34,6 +34,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
+use caller::Hot;
 use chaos::{Plan, Until};
 use faults::Fault;
 use place::{Kind, Wanted};
@@ -134,6 +135,9 @@ struct RunOptions {
     /// Callers at a time.
     #[arg(long, default_value = "64")]
     callers: u32,
+    /// What many callers work on at a time.
+    #[arg(long, value_enum, default_value = "users")]
+    hot: Hot,
     /// Only these faults.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Fault>,
@@ -225,6 +229,7 @@ fn plan(run: RunOptions) -> Plan {
         nodes: if sqlite { 1 } else { run.nodes.max(1) },
         store: run.store,
         callers: run.callers,
+        hot: run.hot,
         seed: run.seed.unwrap_or_else(rand::random),
         faults,
         until: match run.faults {
@@ -262,6 +267,7 @@ async fn smoke() -> ExitCode {
             store: Wanted::Throwaway(kind),
             nodes,
             callers: 16,
+            hot: Hot::Users,
             seed,
             faults: Fault::ALL.to_vec(),
             until,
