@@ -1,15 +1,18 @@
-//! The adoption bench: how fast rows get their first event, and are held against their events.
+//! The adoption bench: how fast rows get their first event, and are held against their events, and
+//! how fast the log of another system comes in.
 //!
 //! It makes the tables of an existing system in the store's database, fills them, and runs what
-//! `dormouse adopt` and `dormouse verify` run. Every sum is checked: a row that is left out is no
-//! figure.
+//! `dormouse adopt`, `dormouse verify` and `dormouse import` run. Every sum is checked: a row that
+//! is left out is no figure.
 
+mod import;
 mod memory;
 mod table;
 
 use std::{
     error::Error,
     num::NonZeroUsize,
+    path::Path,
     process::ExitCode,
     sync::Arc,
     thread::available_parallelism,
@@ -27,11 +30,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 const ABOUT: &str = "\
-Fills sys_user and sys_user_role, adopts the rows and verifies them, and prints what it measured.
+Fills sys_user and sys_user_role, adopts the rows and verifies them, imports events of another
+system, and prints what it measured.
 
 adopt   each row gets its first event, its claims and its track, in batches of one transaction
 again   a second run, which finds nothing left to do
-verify  each row is compared with the fold of its events, one page for each core at once";
+verify  each row is compared with the fold of its events, one page for each core at once
+import  the program `dormouse import` checks a file of events, ten of each aggregate, and stores them";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +59,9 @@ struct Options {
     /// Rows: 1 to 10000000.
     #[arg(long, default_value = "100000", value_parser = number(1, 10_000_000))]
     rows: u64,
+    /// Events to import: 0 to 10000000.
+    #[arg(long, default_value = "100000", value_parser = number(0, 10_000_000))]
+    events: u64,
     /// Rows in a batch: 1 to 10000.
     #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: u32,
@@ -81,7 +89,7 @@ fn main() -> ExitCode {
     let options = if has("--bench") || has("--help") {
         Options::parse()
     } else {
-        Options::parse_from(["adopt", "--rows", "100"])
+        Options::parse_from(["adopt", "--rows", "100", "--events", "100"])
     };
     let outcome = tokio::runtime::Runtime::new()
         .map_err(Into::into)
@@ -108,7 +116,29 @@ async fn bench(options: &Options) -> Result<(), Box<dyn Error>> {
     let builder = Adoption::builder(Arc::clone(&store)).settings(settings.clone());
     let adoption = iam::adoption(builder).build()?;
     measure(options, &settings, &adoption).await?;
+    let before = store.last_position().await?;
     store.close().await;
+    measure_import(options, &settings, &scratch.path().join("events.jsonl"))?;
+    let store = store::open(&settings.store).await?;
+    let imported = store.last_position().await?.get() - before.get();
+    store.close().await;
+    if imported != options.events {
+        return Err(format!("import: {imported} of {} events", options.events).into());
+    }
+    Ok(())
+}
+
+fn measure_import(
+    options: &Options,
+    settings: &Settings,
+    file: &Path,
+) -> Result<(), Box<dyn Error>> {
+    if options.events == 0 {
+        return Ok(());
+    }
+    import::write(file, options.events)?;
+    let (took, peak) = import::run(file, &settings.store.url)?;
+    figure(options, settings, ("import", options.events), took, peak);
     Ok(())
 }
 
@@ -119,7 +149,7 @@ async fn measure(
 ) -> Result<(), Box<dyn Error>> {
     let tell = |measured: &str, took: Duration, from_here: bool| {
         let peak = memory::peak_mib().filter(|_| from_here);
-        figure(options, settings, measured, took, peak);
+        figure(options, settings, (measured, options.rows), took, peak);
     };
     let adopting = AdoptOptions {
         batch: options.batch,
@@ -153,17 +183,22 @@ async fn measure(
 fn figure(
     options: &Options,
     settings: &Settings,
-    measured: &str,
+    (measured, count): (&str, u64),
     took: Duration,
     peak: Option<u64>,
 ) {
-    let rows = u32::try_from(options.rows).unwrap_or(u32::MAX);
-    let per_second = (f64::from(rows) / took.as_secs_f64()).round();
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let per_second = (f64::from(count) / took.as_secs_f64()).round();
+    let what = if measured == "import" {
+        "events"
+    } else {
+        "rows"
+    };
     let store = format!("{:?}", settings.store.url.kind()).to_lowercase();
     if options.json {
         let line = json!({
-            "bench": "adopt", "store": store, "measured": measured, "rows": rows,
-            "batch": options.batch, "seconds": took.as_secs_f64(), "rows_per_second": per_second,
+            "bench": "adopt", "store": store, "measured": measured, (what): count,
+            "batch": options.batch, "seconds": took.as_secs_f64(), "per_second": per_second,
             "peak_mib": peak,
         });
         println!("{line}");
@@ -171,7 +206,7 @@ fn figure(
     }
     let peak = peak.map_or_else(String::new, |peak| format!(", {peak} MiB at most"));
     println!(
-        "{measured} of {rows} rows on {store}: {:.2} s, {per_second:.0} rows/s{peak}",
+        "{measured} of {count} {what} on {store}: {:.2} s, {per_second:.0} {what}/s{peak}",
         took.as_secs_f64()
     );
 }

@@ -10,7 +10,12 @@ pub(crate) fn forget_peak() -> bool {
 
 /// The most memory the process held, in MiB.
 pub(crate) fn peak_mib() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    peak_mib_of("self")
+}
+
+/// As [`peak_mib`], of another process.
+pub(crate) fn peak_mib_of(pid: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024)
