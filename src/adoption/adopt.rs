@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Adoption, AdoptionError, Inner,
-    append::Teller,
-    mapping::{Mapped, stream},
-    walk::{Cursor, Page},
+    Adoption, AdoptionError,
+    draft::{Drafting, Drafts},
+    walk::Cursor,
 };
 use crate::{
-    domain::{AggregateId, CorrelationId, Stamp, Version, error_chain},
+    domain::{AggregateId, Version},
     store::{AppendError, Commit, LoadedRow, Loss, RecoveryRequest, RowAccess, Verdict},
 };
 
@@ -87,19 +86,21 @@ impl Adoption {
         let mapped = self.checked(aggregate_type, access).await?;
         let inner = &*self.inner;
         let mut walk = self.walk(&mapped, Cursor::START, options.batch);
-        let mut run = Run {
+        let drafting = Drafting {
             inner,
             mapped: &*mapped,
             correlation_id: inner.correlation_id(),
+        };
+        let mut run = Run {
+            drafting: &drafting,
             is_trial: options.dry_run,
             done: Adopted::default(),
             tell: &mut tell,
         };
-        let mut page = walk.next().await?;
-        // The log has nothing that could be adopted.
-        while let Some(Page::Rows(rows)) = page {
-            // The next page is read while this one is written.
-            let (written, next) = tokio::join!(run.page(rows), walk.next());
+        let mut page = drafting.next(&mut walk).await?;
+        while let Some(drafts) = page {
+            // The next page is read and made ready while the store writes this one.
+            let (written, next) = tokio::join!(run.page(drafts), drafting.next(&mut walk));
             written?;
             page = next?;
         }
@@ -108,40 +109,24 @@ impl Adoption {
 }
 
 struct Run<'a> {
-    inner: &'a Inner,
-    mapped: &'a dyn Mapped,
-    /// One for all that a run stores, so that it can be looked at together.
-    correlation_id: CorrelationId,
+    drafting: &'a Drafting<'a>,
     is_trial: bool,
     done: Adopted,
     tell: &'a mut (dyn FnMut(AdoptProgress) + Send),
 }
 
 impl Run<'_> {
-    async fn page(&mut self, page: Vec<(String, LoadedRow)>) -> Result<(), AdoptionError> {
-        let rows = page.len() as u64;
-        let mut commits = Vec::with_capacity(page.len());
-        for (key, loaded) in page {
-            // It has been met with events. Of others it comes out when theirs is refused.
-            if loaded
-                .track
-                .as_ref()
-                .is_some_and(|track| track.log_version > Version::ZERO)
-            {
-                self.done.had_events += 1;
-                continue;
-            }
-            match self.first_commit(&key, &loaded) {
-                Ok(commit) => commits.push(commit),
-                Err(reason) => self.refuse(key, reason),
-            }
+    async fn page(&mut self, drafts: Drafts) -> Result<(), AdoptionError> {
+        self.done.had_events += drafts.had_events;
+        for refused in drafts.refused {
+            self.refuse(refused);
         }
         if self.is_trial {
-            self.count(&commits).await?;
-        } else if !commits.is_empty() {
-            self.store(commits).await?;
+            self.count(&drafts.commits).await?;
+        } else if !drafts.commits.is_empty() {
+            self.store(drafts.commits).await?;
         }
-        (self.tell)(AdoptProgress::Rows(rows));
+        (self.tell)(AdoptProgress::Rows(drafts.rows));
         Ok(())
     }
 
@@ -152,7 +137,12 @@ impl Run<'_> {
             fingerprint: None,
             after: Version::ZERO,
         });
-        let recovered = self.inner.store.recover(requests.collect(), 1).await?;
+        let recovered = self
+            .drafting
+            .inner
+            .store
+            .recover(requests.collect(), 1)
+            .await?;
         let had_events = recovered.iter().filter(|found| !found.events.is_empty());
         let had_events = had_events.count() as u64;
         self.done.had_events += had_events;
@@ -160,39 +150,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn first_commit(&self, key: &str, loaded: &LoadedRow) -> Result<Commit, String> {
-        let id = AggregateId::parse(key)
-            .map_err(|error| format!("its key cannot be an aggregate's: {error}"))?;
-        let readable = loaded.readable().map_err(|error| error.to_string())?;
-        let Some(row) = readable else {
-            return Err("it is gone".to_owned());
-        };
-        let told = self.mapped.adopted(row);
-        let told = told.map_err(|error| error_chain(&error))?;
-        let origin = self.mapped.origin(&loaded.stamps);
-        let now = self.inner.clock.now();
-        let teller = Teller {
-            created_by: origin.created_by,
-            occurred_at: origin.created_at.unwrap_or(now),
-            correlation_id: self.correlation_id,
-        };
-        let stamp = Stamp {
-            now,
-            created_by: None,
-        };
-        let row = Some(row.clone());
-        let first = Version::new(1);
-        let change = Inner::change(self.mapped, loaded, row, first, &stamp);
-        let stream = stream(self.mapped, id);
-        let commit = self
-            .inner
-            .commit(stream, Version::ZERO, told, change, &teller);
-        Ok(commit)
-    }
-
     async fn store(&mut self, commits: Vec<Commit>) -> Result<(), AdoptionError> {
         let commits: Arc<[Commit]> = commits.into();
-        let verdicts = match self.inner.append(&commits).await {
+        let verdicts = match self.drafting.inner.append(&commits).await {
             Ok(verdicts) => verdicts,
             // One that no store can hold must not keep its neighbours from being adopted.
             Err(AppendError::Unstorable(_)) if commits.len() > 1 => {
@@ -200,7 +160,8 @@ impl Run<'_> {
             }
             Err(AppendError::Unstorable(cause)) => {
                 let key = commits[0].stream.aggregate_id.to_string();
-                self.refuse(key, format!("the store cannot hold it: {cause}"));
+                let reason = format!("the store cannot hold it: {cause}");
+                self.refuse(Unadopted { key, reason });
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -236,7 +197,8 @@ impl Run<'_> {
                 | Loss::Key(_)
                 | Loss::Refused { .. }
                 | Loss::Contested) => {
-                    self.refuse(key, why(&other));
+                    let reason = why(&other);
+                    self.refuse(Unadopted { key, reason });
                     return Ok(());
                 }
             }
@@ -244,14 +206,14 @@ impl Run<'_> {
                 // It was deleted meanwhile: there is nothing to adopt any more.
                 return Ok(());
             };
-            let again = match self.first_commit(&key, &loaded) {
+            let again = match self.drafting.first_commit(&key, &loaded) {
                 Ok(commit) => commit,
                 Err(reason) => {
-                    self.refuse(key, reason);
+                    self.refuse(Unadopted { key, reason });
                     return Ok(());
                 }
             };
-            let verdicts = self.inner.append(&Arc::from([again])).await?;
+            let verdicts = self.drafting.inner.append(&Arc::from([again])).await?;
             match verdicts.into_iter().next() {
                 Some(Verdict::Lost(again)) => loss = again,
                 Some(Verdict::Committed { .. }) | None => {
@@ -260,14 +222,16 @@ impl Run<'_> {
                 }
             }
         }
-        self.refuse(key, "it kept changing while it was adopted".to_owned());
+        let reason = "it kept changing while it was adopted".to_owned();
+        self.refuse(Unadopted { key, reason });
         Ok(())
     }
 
     async fn reload(&self, id: &AggregateId) -> Result<Option<LoadedRow>, AdoptionError> {
-        let rows = &self.inner.rows;
-        let (aggregate_type, table) = (self.mapped.aggregate_type(), self.mapped.table());
-        let loaded = rows
+        let Drafting { inner, mapped, .. } = self.drafting;
+        let (aggregate_type, table) = (mapped.aggregate_type(), mapped.table());
+        let loaded = inner
+            .rows
             .load(aggregate_type, table, std::slice::from_ref(id))
             .await?;
         Ok(loaded
@@ -276,9 +240,9 @@ impl Run<'_> {
             .filter(|loaded| loaded.row.is_some()))
     }
 
-    fn refuse(&mut self, key: String, reason: String) {
+    fn refuse(&mut self, refused: Unadopted) {
         self.done.refused += 1;
-        (self.tell)(AdoptProgress::Unadopted(Unadopted { key, reason }));
+        (self.tell)(AdoptProgress::Unadopted(refused));
     }
 }
 

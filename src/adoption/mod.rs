@@ -11,6 +11,7 @@
 mod adopt;
 mod append;
 mod compare;
+mod draft;
 mod error;
 mod look;
 mod mapping;
