@@ -64,6 +64,7 @@ install_what_is_missing() {
     if command -v apt-get >/dev/null; then
         command -v strace >/dev/null || packages+=(strace)
         has_faketime || packages+=(faketime)
+        command -v systemd-analyze >/dev/null || packages+=(systemd)
     fi
     has_postgres || packages+=(postgresql)
     has_nginx || packages+=(nginx-light)
@@ -116,4 +117,5 @@ else
     DORMOUSE_CHAOS_MINUTES=${DORMOUSE_CHAOS_MINUTES:-4} cargo test --locked --bench chaos
 fi
 scripts/alerts.sh
+scripts/unit.sh
 scripts/schemathesis.sh
