@@ -252,7 +252,7 @@ impl Feed {
         let mut silent_since = Instant::now();
         // Where the log ended once the last time that is meant was over.
         let mut last = None;
-        let over = log_end_after(self.streams.clone(), self.to);
+        let over = until_over(self.streams.clone(), self.to);
         tokio::pin!(over);
         loop {
             if last.is_some_and(|last| self.subscription.position() >= last) {
@@ -263,8 +263,10 @@ impl Feed {
                     Ok(page) => self.send_page(&page).await,
                     Err(error) => return End::Failed(error),
                 },
-                position = &mut over, if last.is_none() => {
-                    last = Some(position);
+                () = &mut over, if last.is_none() => {
+                    // Here and not before: what is begun and stands still while a page is sent would keep
+                    // the connection that it was given.
+                    last = Some(log_end(&self.streams).await);
                     Ok(false)
                 }
                 () = sleep_until(silent_since + heartbeat) => self.send(text::comment()).await,
@@ -310,17 +312,21 @@ async fn until_unknown(known: Option<(Data<Guard>, Principal)>) {
     }
 }
 
-/// Waits until a time is over, and then tells where the log ends.
-async fn log_end_after(streams: EventStreams, to: Option<DateTime<Utc>>) -> Position {
+/// Waits until a time is over.
+async fn until_over(streams: EventStreams, to: Option<DateTime<Utc>>) {
     let Some(to) = to else {
         return std::future::pending().await;
     };
     loop {
         let left = LATE - (streams.clock.now() - to);
         // A time that is over is none that is left.
-        let Ok(left) = left.to_std() else { break };
+        let Ok(left) = left.to_std() else { return };
         sleep(left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)).await;
     }
+}
+
+/// Where the log ends.
+async fn log_end(streams: &EventStreams) -> Position {
     loop {
         match streams.store.last_position().await {
             Ok(last) => return last,

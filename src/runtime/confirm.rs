@@ -56,24 +56,26 @@ impl<A: Aggregate> AggregateActor<A> {
         }
         let loads = self.loads;
         let stood = Standing::of(settled);
-        let confirm = confirm(Arc::clone(&self.kind), self.stream.clone(), key, probe)
-            .into_actor(self)
-            .map(move |confirmed, actor, ctx| match confirmed {
-                Ok(Confirmed::Earlier(earlier)) => {
-                    actor.catch_up_with(earlier.version, ctx);
-                    pending.answer_earlier(*earlier);
-                }
-                Ok(Confirmed::At(current)) => {
-                    let newest = actor.is_newest(current.as_ref(), &stood, loads);
-                    match &actor.settled {
-                        Some(settled) if newest => {
-                            pending.answer_nothing_stored(settled, decided_on, outcome);
-                        }
-                        _ => actor.decide_later(pending, ctx),
+        let confirm = confirm(Arc::clone(&self.kind), self.stream.clone(), key, probe);
+        let confirm =
+            in_its_own_task(confirm)
+                .into_actor(self)
+                .map(move |confirmed, actor, ctx| match confirmed {
+                    Ok(Confirmed::Earlier(earlier)) => {
+                        actor.catch_up_with(earlier.version, ctx);
+                        pending.answer_earlier(*earlier);
                     }
-                }
-                Err(error) => pending.fail(error),
-            });
+                    Ok(Confirmed::At(current)) => {
+                        let newest = actor.is_newest(current.as_ref(), &stood, loads);
+                        match &actor.settled {
+                            Some(settled) if newest => {
+                                pending.answer_nothing_stored(settled, decided_on, outcome);
+                            }
+                            _ => actor.decide_later(pending, ctx),
+                        }
+                    }
+                    Err(error) => pending.fail(error),
+                });
         ctx.spawn(confirm);
     }
 
@@ -132,10 +134,12 @@ impl<A: Aggregate> AggregateActor<A> {
         let store = Arc::clone(&self.kind.node.store);
         let stream = self.stream.clone();
         let replay = async move { earlier_answer(&*store, &stream, &key, receipt).await };
-        let replay = replay.into_actor(self).map(|answer, _, _| match answer {
-            Ok(settled) => pending.answer_earlier(settled),
-            Err(error) => pending.fail(error),
-        });
+        let replay = in_its_own_task(replay)
+            .into_actor(self)
+            .map(|answer, _, _| match answer {
+                Ok(settled) => pending.answer_earlier(settled),
+                Err(error) => pending.fail(error),
+            });
         ctx.spawn(replay);
     }
 }
@@ -146,6 +150,21 @@ impl<A: Aggregate> Pending<A> {
         if let Work::Command(ask) = self.work {
             ask.answer(Ok(settled));
         }
+    }
+}
+
+/// Asks the store in a task of its own. What an actor polls itself stands still while it loads
+/// (`ctx.wait`), and keeps the connection that it was given meanwhile; a few such actors would have all
+/// of them, and none would be left to load with.
+fn in_its_own_task<T: 'static>(
+    asking: impl Future<Output = Result<T, CommandError>> + 'static,
+) -> impl Future<Output = Result<T, CommandError>> {
+    let asking = actix_rt::spawn(asking);
+    async move {
+        asking.await.unwrap_or_else(|broke_off| {
+            let why = format!("an answer was not confirmed: {broke_off}");
+            Err(CommandError::Internal(why))
+        })
     }
 }
 

@@ -1,17 +1,21 @@
 //! Other writers on the same store, behind the back of a live aggregate.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use dormouse::{
+    domain::IdempotencyKey,
     runtime::{CommandError, CommandOptions},
     store::{AppendError, Commit, EventStore as _},
     testing::{Fault, Gate, Operation},
 };
 use futures_util::{FutureExt as _, future::join_all};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     node::{Answered, Node, Setup, foreign_add, memory},
@@ -144,6 +148,50 @@ async fn an_answer_that_stores_nothing_has_the_version_that_it_was_decided_on() 
 
     assert_eq!((answer.version.get(), answer.reply), (1, 1));
     assert_eq!(answer.position.get(), 1);
+}
+
+/// What it asks the store with may be a connection of a few, and the load needs one as well.
+#[tokio::test]
+async fn an_answer_that_asks_the_store_goes_on_while_its_aggregate_loads() {
+    let store = memory();
+    let node = Setup::shared().start_on(&store).await;
+    node.add("c", "t-1", None).await.unwrap();
+    let [asked, loading, goes_on] = [Gate::new(), Gate::new(), Gate::new()];
+    let hold = |operation, gate: &Gate| {
+        let hold = Fault::Hold(gate.clone());
+        node.store.inject_next(operation, hold);
+    };
+    hold(Operation::Receipt, &asked);
+    let too_much = Add {
+        amount: 1,
+        token: "t-2".to_owned(),
+        limit: Some(0),
+    };
+    let options = CommandOptions {
+        key: Some(IdempotencyKey::parse("k").unwrap()),
+        ..CommandOptions::default()
+    };
+    let counters = node.counters.clone();
+    let rejected = tokio::spawn(async move { counters.execute(&id("c"), too_much, options).await });
+    asked.reached(1).await;
+
+    hold(Operation::Recover, &loading);
+    hold(Operation::CurrentVersion, &goes_on);
+    store.save(foreign_add("c", 1, 10)).await.unwrap();
+    let added = tokio::spawn(node.add("c", "t-3", None));
+    loading.reached(1).await;
+    asked.open();
+    let went_on = timeout(Duration::from_secs(20), goes_on.reached(1)).await;
+
+    went_on.expect("it asked its next question");
+    goes_on.open();
+    loading.open();
+    assert_eq!(added.await.unwrap().unwrap().reply, 12);
+    let rejected = rejected.await.unwrap();
+    assert!(
+        matches!(rejected, Err(CommandError::Rejected { .. })),
+        "{rejected:?}"
+    );
 }
 
 #[tokio::test]
