@@ -5,7 +5,7 @@ use super::{
     ask::{Settled, Work},
     folded::Folded,
     journal::Fate,
-    load::Ticket,
+    load::{Slot, Ticket},
     rows::Written,
 };
 use crate::{
@@ -117,6 +117,7 @@ impl<A: Aggregate> Pending<A> {
     pub(super) fn settle(
         self,
         settled: &mut Folded<A>,
+        slot: &Slot,
         decision: Decision<A>,
         first_position: Position,
     ) {
@@ -145,6 +146,8 @@ impl<A: Aggregate> Pending<A> {
         if let (Some(beside), Some(written)) = (&mut settled.beside, decision.beside) {
             beside.stand_at(written);
         }
+        // Whoever has heard the answer and looks at the slot must see it there.
+        slot.stands_at(settled.version);
         drop(self.ticket);
         let Work::Command(ask) = self.work else {
             return;

@@ -176,7 +176,7 @@ impl<A: Aggregate> AggregateActor<A> {
         course: &mut Course,
     ) -> Option<Pending<A>> {
         if let Some(settled) = &mut self.settled {
-            pending.settle(settled, decision, first_position);
+            pending.settle(settled, &self.slot, decision, first_position);
         } else {
             error!(stream = %self.stream, "a commit was stored while no state was settled");
             *course = Course::InDoubt;
