@@ -22,6 +22,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream;
 use tokio::{
     sync::mpsc,
+    task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, error, info, warn};
@@ -252,8 +253,10 @@ impl Feed {
         let mut silent_since = Instant::now();
         // Where the log ended once the last time that is meant was over.
         let mut last = None;
-        let over = until_over(self.streams.clone(), self.to);
-        tokio::pin!(over);
+        // In a task of its own, which ends with this: what stands still while a page is sent would
+        // keep the connection that it was given.
+        let mut over = JoinSet::new();
+        over.spawn(log_end_after(self.streams.clone(), self.to));
         loop {
             if last.is_some_and(|last| self.subscription.position() >= last) {
                 return End::Over;
@@ -263,10 +266,8 @@ impl Feed {
                     Ok(page) => self.send_page(&page).await,
                     Err(error) => return End::Failed(error),
                 },
-                () = &mut over, if last.is_none() => {
-                    // Here and not before: what is begun and stands still while a page is sent would keep
-                    // the connection that it was given.
-                    last = Some(log_end(&self.streams).await);
+                Some(Ok(position)) = over.join_next() => {
+                    last = Some(position);
                     Ok(false)
                 }
                 () = sleep_until(silent_since + heartbeat) => self.send(text::comment()).await,
@@ -312,21 +313,17 @@ async fn until_unknown(known: Option<(Data<Guard>, Principal)>) {
     }
 }
 
-/// Waits until a time is over.
-async fn until_over(streams: EventStreams, to: Option<DateTime<Utc>>) {
+/// Waits until a time is over, and then tells where the log ends.
+async fn log_end_after(streams: EventStreams, to: Option<DateTime<Utc>>) -> Position {
     let Some(to) = to else {
         return std::future::pending().await;
     };
     loop {
         let left = LATE - (streams.clock.now() - to);
         // A time that is over is none that is left.
-        let Ok(left) = left.to_std() else { return };
+        let Ok(left) = left.to_std() else { break };
         sleep(left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)).await;
     }
-}
-
-/// Where the log ends.
-async fn log_end(streams: &EventStreams) -> Position {
     loop {
         match streams.store.last_position().await {
             Ok(last) => return last,
