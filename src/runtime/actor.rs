@@ -79,7 +79,7 @@ pub(super) enum Reload {
 pub(super) struct AggregateActor<A: Aggregate> {
     pub(super) kind: Arc<Kind<A>>,
     pub(super) stream: StreamId,
-    pub(super) slot: Arc<Slot>,
+    slot: Arc<Slot>,
     /// What the store has; absent until it is first loaded, and where it cannot be trusted.
     pub(super) settled: Option<Folded<A>>,
     pub(super) ahead: Ahead<A>,

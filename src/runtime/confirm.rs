@@ -63,7 +63,7 @@ impl<A: Aggregate> AggregateActor<A> {
                 .map(move |confirmed, actor, ctx| match confirmed {
                     Ok(Confirmed::Earlier(earlier)) => {
                         actor.catch_up_with(earlier.version, ctx);
-                        pending.answer_earlier(*earlier);
+                        pending.answer_stored(*earlier);
                     }
                     Ok(Confirmed::At(current)) => {
                         let newest = actor.is_newest(current.as_ref(), &stood, loads);
@@ -137,19 +137,10 @@ impl<A: Aggregate> AggregateActor<A> {
         let replay = in_its_own_task(replay)
             .into_actor(self)
             .map(|answer, _, _| match answer {
-                Ok(settled) => pending.answer_earlier(settled),
+                Ok(settled) => pending.answer_stored(settled),
                 Err(error) => pending.fail(error),
             });
         ctx.spawn(replay);
-    }
-}
-
-impl<A: Aggregate> Pending<A> {
-    fn answer_earlier(self, settled: Settled) {
-        drop(self.ticket);
-        if let Work::Command(ask) = self.work {
-            ask.answer(Ok(settled));
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     ask::{Settled, Work},
     folded::Folded,
     journal::Fate,
-    load::{Slot, Ticket},
+    load::Ticket,
     rows::Written,
 };
 use crate::{
@@ -113,14 +113,13 @@ impl<A: Aggregate> Pending<A> {
         }));
     }
 
-    /// Folds a durable decision into the settled state and answers it.
+    /// Folds a durable decision into the settled state, and gives the answer to it.
     pub(super) fn settle(
-        self,
+        &self,
         settled: &mut Folded<A>,
-        slot: &Slot,
         decision: Decision<A>,
         first_position: Position,
-    ) {
+    ) -> Option<Settled> {
         let changed = !decision.events.is_empty();
         let created = settled.version.get() == 0 && changed;
         let mut events = Vec::with_capacity(decision.events.len());
@@ -146,23 +145,27 @@ impl<A: Aggregate> Pending<A> {
         if let (Some(beside), Some(written)) = (&mut settled.beside, decision.beside) {
             beside.stand_at(written);
         }
-        // Whoever has heard the answer and looks at the slot must see it there.
-        slot.stands_at(settled.version);
-        drop(self.ticket);
-        let Work::Command(ask) = self.work else {
-            return;
+        let Work::Command(ask) = &self.work else {
+            return None;
         };
-        let correlation_id = ask.meta().correlation_id;
-        ask.answer(Ok(Settled {
+        Some(Settled {
             version: settled.version,
             position: settled.position,
-            correlation_id,
+            correlation_id: ask.meta().correlation_id,
             events,
             changed,
             created,
             replayed: false,
             reply: None,
-        }));
+        })
+    }
+
+    /// Answers a command with what is stored of it.
+    pub(super) fn answer_stored(self, settled: Settled) {
+        drop(self.ticket);
+        if let Work::Command(ask) = self.work {
+            ask.answer(Ok(settled));
+        }
     }
 }
 

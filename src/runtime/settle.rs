@@ -8,6 +8,7 @@ use tracing::error;
 use super::{
     CommandError,
     actor::{AggregateActor, Reload},
+    ask::Settled,
     journal::{Failure, Fate},
     meters::Conflict,
     pending::{Decided, Decision, Fates, Pending},
@@ -39,14 +40,21 @@ impl<A: Aggregate> Handler<Fates> for AggregateActor<A> {
         let waiting = self.queue.split_off(handed_over);
         let mut fates = fates.0.into_iter();
         let mut course = Course::Intact;
-        let mut undecided = Vec::new();
+        let (mut undecided, mut stored) = (Vec::new(), Vec::new());
         for mut pending in std::mem::take(&mut self.queue) {
             match std::mem::replace(&mut pending.decided, Decided::Not) {
                 Decided::Commit(decision) => {
                     // No fate can only be a bug of the journal: then nothing is known.
                     let fate = fates.next().unwrap_or(Fate::Failed(Failure::Unknown));
-                    let again = self.settle(pending, *decision, fate, &mut course, ctx);
-                    undecided.extend(again);
+                    if course == Course::Intact
+                        && let Fate::Committed { first_position } = fate
+                    {
+                        let settled =
+                            self.settle_stored(pending, *decision, first_position, &mut course);
+                        stored.extend(settled);
+                    } else {
+                        undecided.extend(self.settle(pending, fate, &mut course, ctx));
+                    }
                 }
                 Decided::Answer(outcome) if course == Course::Intact => {
                     pending.decided = Decided::Answer(outcome);
@@ -56,15 +64,23 @@ impl<A: Aggregate> Handler<Fates> for AggregateActor<A> {
                 Decided::Answer(_) | Decided::Not => undecided.push(pending),
             }
         }
-        if course == Course::Intact {
+        let is_intact = course == Course::Intact;
+        if is_intact {
             self.queue = waiting;
             self.snapshot_if_due();
-            self.publish();
+        } else {
+            self.queue.extend(undecided);
+            self.queue.extend(waiting);
+        }
+        // Whoever has heard an answer and looks, or ends the runtime, finds what it led to.
+        self.publish();
+        for (pending, settled) in stored {
+            pending.answer_stored(settled);
+        }
+        if is_intact {
             self.go_on_after_return(handed_over, ctx);
             return;
         }
-        self.queue.extend(undecided);
-        self.queue.extend(waiting);
         self.undecide_from(0);
         match course {
             Course::Intact | Course::Undone => {}
@@ -87,11 +103,11 @@ impl<A: Aggregate> AggregateActor<A> {
         }
     }
 
-    /// Answers one commit by its fate, or gives it back to be decided again.
+    /// Answers one commit that was not stored, or should not have been, by its fate; or gives it back to
+    /// be decided again.
     fn settle(
         &mut self,
         mut pending: Pending<A>,
-        decision: Decision<A>,
         fate: Fate,
         course: &mut Course,
         ctx: &mut Context<Self>,
@@ -103,9 +119,6 @@ impl<A: Aggregate> AggregateActor<A> {
             Conflict::Version
         };
         match fate {
-            Fate::Committed { first_position } if intact => {
-                return self.settle_stored(pending, decision, first_position, course);
-            }
             Fate::Committed { .. } => {
                 error!(stream = %self.stream, "a commit was stored though one before it was not");
                 *course = Course::InDoubt;
@@ -168,20 +181,21 @@ impl<A: Aggregate> AggregateActor<A> {
         None
     }
 
+    /// Folds a commit that was stored into the settled state, and gives what is to be answered.
     fn settle_stored(
         &mut self,
         pending: Pending<A>,
         decision: Decision<A>,
         first_position: Position,
         course: &mut Course,
-    ) -> Option<Pending<A>> {
-        if let Some(settled) = &mut self.settled {
-            pending.settle(settled, &self.slot, decision, first_position);
-        } else {
-            error!(stream = %self.stream, "a commit was stored while no state was settled");
-            *course = Course::InDoubt;
-            pending.fail(CommandError::OutcomeUnknown);
+    ) -> Option<(Pending<A>, Settled)> {
+        if let Some(folded) = &mut self.settled {
+            let settled = pending.settle(folded, decision, first_position);
+            return Some((pending, settled?));
         }
+        error!(stream = %self.stream, "a commit was stored while no state was settled");
+        *course = Course::InDoubt;
+        pending.fail(CommandError::OutcomeUnknown);
         None
     }
 
