@@ -13,6 +13,7 @@ mod event;
 mod ids;
 mod life;
 mod row;
+mod row_marks;
 mod secret;
 mod snapshot;
 mod state_row;
@@ -29,8 +30,9 @@ pub use ids::{
     IdempotencyKey, InvalidName, Position, StreamId, Version,
 };
 pub(crate) use life::{ended_life, state_anew, state_when_gone};
-pub(crate) use row::is_another;
-pub use row::{Column, ColumnKind, LinkTable, Row, RowMarks, RowValue, StateTable};
+pub use row::{Column, ColumnKind, LinkTable, Row, RowValue, StateTable};
+pub use row_marks::RowMarks;
+pub(crate) use row_marks::is_another;
 pub use secret::{Secret, redact, redact_raw, redacted};
 pub use snapshot::{Fingerprint, SnapshotShape};
 pub use state_row::{RowOrigin, Stamp, StateRow, UnmappableRow};
