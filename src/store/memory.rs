@@ -198,6 +198,7 @@ impl Tables {
         Recovered {
             events: self.events(&request.stream, known.next(), page),
             snapshot,
+            is_cut: false,
         }
     }
 }

@@ -243,6 +243,8 @@ pub struct Recovered {
     pub snapshot: Option<StoredSnapshot>,
     /// The first page of events after it.
     pub events: Vec<RecordedEvent>,
+    /// Whether events were left out that another program has stored and that have no position yet.
+    pub is_cut: bool,
 }
 
 /// A state at a version.

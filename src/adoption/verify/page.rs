@@ -122,7 +122,8 @@ async fn recover(
 /// Whether a row agrees with its events. One with more of them than were read, or none, is looked
 /// at on its own.
 fn agrees(mapped: &dyn Mapped, row: Option<&Row>, recovered: &Recovered) -> bool {
-    if recovered.events.is_empty() || recovered.events.len() >= FIRST_PAGE as usize {
+    let is_part = recovered.is_cut || recovered.events.len() >= FIRST_PAGE as usize;
+    if recovered.events.is_empty() || is_part {
         return false;
     }
     let mut folding = mapped.folding();

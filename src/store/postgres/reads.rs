@@ -316,6 +316,7 @@ fn recovered_from(
     let nothing = Recovered {
         snapshot: None,
         events: Vec::new(),
+        is_cut: false,
     };
     let mut recovered = vec![nothing; requests.len()];
     for row in found {

@@ -50,6 +50,7 @@ impl PostgresStore {
             let snapshot = found.snapshot.as_ref();
             let after = snapshot.map_or(request.after, |snapshot| snapshot.version);
             let events = std::mem::take(&mut found.events);
+            found.is_cut = has_unnumbered(&events);
             found.events = Self::checked(events, after, &refused)?;
         }
         Ok(found)

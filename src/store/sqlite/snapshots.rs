@@ -169,7 +169,11 @@ async fn recover_all(
             .collect();
         let events = events_after(connection, chunk, &known, page).await?;
         let pairs = snapshots.into_iter().zip(events);
-        recovered.extend(pairs.map(|(snapshot, events)| Recovered { snapshot, events }));
+        recovered.extend(pairs.map(|(snapshot, events)| Recovered {
+            snapshot,
+            events,
+            is_cut: false,
+        }));
     }
     Ok(recovered)
 }

@@ -68,12 +68,16 @@ async fn whoever_may_not_write_beside_a_server_is_told_what_to_set() {
     assert!(refused.errors.contains(told), "{}", refused.errors);
 }
 
-/// A row and the event of its change, as a program without dormouse commits them.
-async fn rename_elsewhere(url: &str) {
+/// The event of a change, as a program without dormouse commits it; with the row, or without it.
+async fn rename_elsewhere(url: &str, with_row: bool) {
     let (id, correlation) = (Ulid::generate(), Ulid::generate());
+    let row = if with_row {
+        "update sys_user set nick_name = 'Theirs' where id = '1';"
+    } else {
+        ""
+    };
     let statements = format!(
-        "begin; update sys_user set nick_name = 'Theirs' where id = '1'; \
-         insert into domain_events (id, aggregate_type, aggregate_id, version, event_type, \
+        "begin; {row} insert into domain_events (id, aggregate_type, aggregate_id, version, event_type, \
              event_data, occurred_at, correlation_id) \
          values ('{id}', 'User', '1', 2, 'UserUpdatedEvent', '{{\"nick_name\": \"Theirs\"}}', \
              now(), '{correlation}'); commit"
@@ -90,7 +94,7 @@ async fn an_event_that_no_server_has_numbered_yet_is_told_as_what_it_is() {
     let url = backend.store_url();
     run(&url, &["migrate"]).prints(0);
     run(&url, &["adopt", "User"]).prints(0);
-    rename_elsewhere(&url).await;
+    rename_elsewhere(&url, true).await;
     let repair = ["repair", "User", "1", "--from", "row", "--reason", "a test"];
 
     let verified = run(&url, &["verify", "User"]);
@@ -106,4 +110,19 @@ async fn an_event_that_no_server_has_numbered_yet_is_told_as_what_it_is() {
     assert!(looked_at.errors.contains(told), "{looked_at:?}");
     assert_eq!(repaired.prints(0), "User/1: row and events agree\n");
     again.prints(0);
+}
+
+#[tokio::test]
+async fn an_event_that_no_server_has_numbered_yet_is_told_where_the_row_is_as_before() {
+    let backend = Backend::postgres().await;
+    admin::load(&backend).await;
+    let url = backend.store_url();
+    run(&url, &["migrate"]).prints(0);
+    run(&url, &["adopt", "User"]).prints(0);
+    rename_elsewhere(&url, false).await;
+
+    let verified = run(&url, &["verify", "User"]);
+
+    let told = "User/1: its newest events have no position yet";
+    assert!(verified.prints(3).starts_with(told), "{verified:?}");
 }
