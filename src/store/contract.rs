@@ -176,6 +176,8 @@ macro_rules! store_contract {
             a_row_without_events_appended_again_is_known,
             of_two_writers_at_one_track_one_wins,
             a_track_is_kept_as_it_is_given,
+            the_later_of_two_tracks_counts,
+            of_a_row_alone_and_an_event_one_wins,
             a_row_may_be_written_without_an_event,
             a_key_is_read_back_as_it_was,
             a_name_of_a_key_stays_taken_after_it_is_revoked,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Commit, RowChange, RowTrack, VersionedBy};
+use super::{Commit, RowChange, RowTrack, VersionedBy, row_text::is_carried};
 use crate::domain::{Row, RowValue, StateTable, StreamId, Version};
 
 /// What becomes of one row and its track.
@@ -21,6 +21,8 @@ pub(super) struct NetChange<'a> {
     pub(super) stamps: Vec<(&'static str, &'a RowValue)>,
     /// The track after the last commit.
     pub(super) track: &'a RowTrack,
+    /// Whether the last commit's event tells all of it.
+    pub(super) is_carried: bool,
     /// Where the track has to be, where it is what versions the aggregate.
     pub(super) expected: Option<Version>,
 }
@@ -51,7 +53,7 @@ pub(super) fn net_changes<'a>(commits: &[&'a Commit]) -> Vec<NetChange<'a>> {
             changes.push(NetChange::before(commit, change));
             changes.len() - 1
         });
-        changes[place].add(change);
+        changes[place].add(commit, change);
     }
     changes
 }
@@ -66,12 +68,14 @@ impl<'a> NetChange<'a> {
             after: first.before.as_ref(),
             stamps: Vec::new(),
             track: &first.track,
+            is_carried: false,
             expected: (first.versioned_by == VersionedBy::Track).then_some(commit.expected),
         }
     }
 
-    fn add(&mut self, change: &'a RowChange) {
+    fn add(&mut self, commit: &Commit, change: &'a RowChange) {
         self.track = &change.track;
+        self.is_carried = is_carried(commit);
         if change.before == change.after {
             return;
         }

@@ -2,11 +2,14 @@
 
 use serde_json::value::RawValue;
 
-use super::{ReadError, RowTrack};
+use super::{Commit, ReadError, RowTrack, VersionedBy};
 use crate::domain::{ColumnKind, RowMarks, RowValue, Secret, Version};
 
 /// What stands for marks that are those of the row as it was last written.
 pub(super) const SAME: &str = "=";
+
+/// What an event tells where it left no row.
+const NO_ROW: &str = "null";
 
 /// A value of a column from its text. One that is not of the kind it is mapped to stays text: the
 /// aggregate says that it cannot be mapped, and no other row suffers.
@@ -49,14 +52,53 @@ fn time(text: &str) -> Option<chrono::DateTime<chrono::Utc>> {
     found.map(|time| time.and_utc())
 }
 
-/// The columns of a track.
+/// Whether a commit's last event can tell all there is to its track: row and log agree, at the version
+/// that callers see.
+///
+/// Such a track stands in the log, because the event has its place there anyway: a row of its own is
+/// one more page to write for each command, at a random place (docs/decisions/0082).
+pub(super) fn is_carried(commit: &Commit) -> bool {
+    let Some(change) = &commit.row else {
+        return false;
+    };
+    let track = &change.track;
+    let last = commit.expected.plus(commit.events.len() as u64);
+    change.versioned_by == VersionedBy::Log
+        && !commit.events.is_empty()
+        && (track.version, track.log_version) == (last, last)
+        && track.marks == track.agreed
+        && track.rowless.is_none()
+}
+
+/// What the last event of a commit tells of the row that is written with it.
+pub(super) fn carried_marks(commit: &Commit) -> Option<String> {
+    let change = commit.row.as_ref().filter(|_| is_carried(commit))?;
+    let marks = change.track.marks.as_ref();
+    Some(marks.map_or_else(|| NO_ROW.to_owned(), RowMarks::to_text))
+}
+
+/// The track of an aggregate in both places: kept beside the log, and carried by a later event.
 #[derive(Debug)]
 pub(super) struct TrackText {
+    pub(super) kept: Option<KeptTrack>,
+    pub(super) carried: Option<CarriedTrack>,
+}
+
+/// The columns of a track that is kept beside the log.
+#[derive(Debug)]
+pub(super) struct KeptTrack {
     pub(super) version: u64,
     pub(super) log_version: u64,
     pub(super) marks: Option<String>,
     pub(super) agreed: Option<String>,
     pub(super) rowless: Option<String>,
+}
+
+/// The newest event behind the log version of what is kept that has marks.
+#[derive(Debug)]
+pub(super) struct CarriedTrack {
+    pub(super) version: u64,
+    pub(super) marks: String,
 }
 
 /// The marks of a track as they are stored: what row and log agreed on is mostly the row.
@@ -71,11 +113,21 @@ pub(super) fn stored_marks(track: &RowTrack) -> (Option<String>, Option<String>)
 }
 
 impl TrackText {
-    /// The track.
+    /// The track; none where the row was never met.
     ///
     /// # Errors
     /// [`ReadError::Corrupt`] where the state that stands for a row is no JSON.
-    pub(super) fn read(self) -> Result<RowTrack, ReadError> {
+    pub(super) fn read(self) -> Result<Option<RowTrack>, ReadError> {
+        match (self.kept, self.carried) {
+            (kept, Some(carried)) => Ok(Some(carried.track(kept.map_or(0, |kept| kept.version)))),
+            (Some(kept), None) => kept.track().map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl KeptTrack {
+    fn track(self) -> Result<RowTrack, ReadError> {
         let marks = self.marks.as_deref().map(RowMarks::from_text);
         let agreed = match self.agreed.as_deref() {
             Some(SAME) => marks.clone(),
@@ -92,6 +144,20 @@ impl TrackText {
                 what: "a state beside a row that is no JSON".to_owned(),
             })?,
         })
+    }
+}
+
+impl CarriedTrack {
+    /// The version that callers see never goes back behind the one that was kept.
+    fn track(self, kept: u64) -> RowTrack {
+        let marks = (self.marks != NO_ROW).then(|| RowMarks::from_text(&self.marks));
+        RowTrack {
+            version: Version::new(self.version.max(kept)),
+            log_version: Version::new(self.version),
+            marks: marks.clone(),
+            agreed: marks,
+            rowless: None,
+        }
     }
 }
 

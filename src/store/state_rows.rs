@@ -1,8 +1,9 @@
 //! State tables beside the log: what a commit does to one, and how their rows are read.
 //!
-//! Beside each row that dormouse has met stands a *track* in `aggregate_rows`: which version of the
-//! log the row agreed with, and marks of its columns. By it a row that somebody else has changed
-//! is told from one that is merely behind the log.
+//! Of each row that dormouse has met it keeps a *track*: which version of the log the row agreed with,
+//! and marks of its columns. By it a row that somebody else has changed is told from one that is
+//! merely behind the log. It is what the last event carries of the row, or a row of `aggregate_rows`
+//! beside the log (docs/decisions/0082); which of both is the store's own affair.
 
 use std::{fmt::Debug, sync::Arc};
 

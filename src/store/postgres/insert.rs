@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     domain::{Claim, CreatedBy, StreamId},
-    store::{AppendError, Commit, NewEvent, VersionedBy, admission::receipt_of},
+    store::{
+        AppendError, Commit, NewEvent, VersionedBy, admission::receipt_of, row_text::carried_marks,
+    },
 };
 
 /// The hot path: events only.
@@ -28,8 +30,8 @@ const APPEND_WITH_CLAIMS_AND_RECEIPTS: &str =
     include_str!("sql/append_with_claims_and_receipts.sql");
 
 /// How many parameters they have.
-const PLAIN_PARAMETERS: usize = 15;
-const PARAMETERS: usize = 33;
+const PLAIN_PARAMETERS: usize = 16;
+const PARAMETERS: usize = 34;
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
@@ -64,6 +66,7 @@ pub(super) fn statement<'q>(
     } else {
         bind_receipts(bind_claims(statement, commits), commits)
     };
+    let statement = bind_row_marks(statement, commits);
     Ok(match rows {
         None => statement,
         Some(rows) => rows.bind(statement),
@@ -79,15 +82,10 @@ pub(super) fn event_count(commits: &[&Commit]) -> u64 {
 }
 
 /// Whether a commit's stream gets no event by the statement: then no unique index guards the
-/// version that it expects. A track guards it as well as an event.
+/// version that it expects, be it in the log or in a track, which an event may carry.
 pub(super) fn needs_the_lock_first(commits: &[&Commit]) -> bool {
-    let is_guarded =
-        |commit: &Commit| !commit.events.is_empty() || commit.versioned_by() == VersionedBy::Track;
-    if commits.iter().all(|commit| is_guarded(commit)) {
-        return false;
-    }
     let (eventful, eventless): (Vec<&Commit>, Vec<&Commit>) =
-        commits.iter().partition(|commit| is_guarded(commit));
+        commits.iter().partition(|commit| !commit.events.is_empty());
     let guarded: HashSet<&StreamId> = eventful.iter().map(|commit| &commit.stream).collect();
     eventless
         .iter()
@@ -143,6 +141,19 @@ fn bind_events<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'
         .bind(by_event(commits, created_by).bind_iter())
         .bind(by_event(commits, |commit| commit.correlation_id.to_string()).bind_iter())
         .bind(by_event(commits, causation_id).bind_iter())
+}
+
+/// What the last event of a commit carries of its row. An array that is too short is filled up with
+/// nulls, so that events without rows cost nothing here.
+fn bind_row_marks<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q> {
+    let mut marks: Vec<Option<String>> = Vec::new();
+    if commits.iter().any(|commit| commit.row.is_some()) {
+        for commit in commits.iter().filter(|commit| !commit.events.is_empty()) {
+            marks.extend(repeat_n(None, commit.events.len() - 1));
+            marks.push(carried_marks(commit));
+        }
+    }
+    statement.bind(marks)
 }
 
 /// What a commit says of all its events, once for each.

@@ -10,14 +10,15 @@ use sqlx::sqlite::SqliteArguments;
 use super::{
     Shared,
     errors::{append_error, commit_error, insert_error},
+    event_inserts::{insert, insert_and_commit, numbered_events},
     rows::{MAX_ROWS, RowStatements, integer},
-    state::write_rows,
+    state::{Look, write_rows},
     writer::WriteConnection,
 };
 use crate::{
-    domain::{Claim, CreatedBy, Position, StreamId, Version},
+    domain::{Claim, Position, StreamId, Version},
     store::{
-        AppendError, Commit, NewEvent, NewReceipt, Verdict, VersionedBy,
+        AppendError, Commit, NewReceipt, Verdict, VersionedBy,
         admission::{Facts, receipt_of},
         models::ModelTx,
         rounds::{AppendConnection, InsertError, append_in_rounds, recorded},
@@ -43,7 +44,16 @@ pub(super) async fn append(
 
 impl AppendConnection for WriteConnection {
     async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
-        let written = self.write(commits).await;
+        let written = self.write(commits, Look::Writing).await;
+        let Err(error) = written else {
+            return written;
+        };
+        self.rollback().await;
+        let has_rows = commits.iter().any(|commit| commit.row.is_some());
+        if !has_rows || !matches!(error, InsertError::Conflict | InsertError::Refused(_)) {
+            return Err(error);
+        }
+        let written = self.write(commits, Look::First).await;
         if written.is_err() {
             self.rollback().await;
         }
@@ -63,9 +73,9 @@ impl AppendConnection for WriteConnection {
 /// run it: so the first begins the transaction and looks at the log and the streams, and the last
 /// adds events and commits.
 impl WriteConnection {
-    async fn write(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
+    async fn write(&mut self, commits: &[&Commit], look: Look) -> Result<Position, InsertError> {
         let last = self.begin_at(commits).await?;
-        write_rows(&mut self.inner, commits).await?;
+        write_rows(&mut self.inner, commits, look).await?;
         self.free_claims(commits).await?;
         self.take_claims(commits).await?;
         self.insert_receipts(commits).await?;
@@ -76,9 +86,7 @@ impl WriteConnection {
         let last_chunk = if hook.is_some() { 0 } else { MAX_ROWS };
         let rest = events.split_off(events.len().saturating_sub(last_chunk));
         for chunk in events.chunks(MAX_ROWS) {
-            let inserted = bound(INSERT_EVENTS.of(chunk.len()), chunk)
-                .execute(&mut self.inner)
-                .await;
+            let inserted = insert(chunk).execute(&mut self.inner).await;
             inserted.map_err(insert_error)?;
         }
         if let Some(hook) = hook {
@@ -88,9 +96,7 @@ impl WriteConnection {
         let committed = if rest.is_empty() {
             sqlx::query("commit").execute(&mut self.inner).await
         } else {
-            bound(INSERT_EVENTS_AND_COMMIT.of(rest.len()), &rest)
-                .execute(&mut self.inner)
-                .await
+            insert_and_commit(&rest).execute(&mut self.inner).await
         };
         committed.map_err(commit_error)?;
         self.committed();
@@ -200,19 +206,6 @@ static BEGIN_WITH_HEADS: LazyLock<RowStatements> =
 static HEADS_ELSEWHERE: LazyLock<RowStatements> =
     LazyLock::new(|| RowStatements::new(HEADS, HEAD, ELSEWHERE));
 
-// `or fail` in these: the whole transaction is undone when one fails, so SQLite need not write a
-// journal (a temporary file) to undo the statement alone. That took a fifth of an append.
-const EVENTS: &str = "insert or fail into domain_events (id, aggregate_type, aggregate_id, version, \
-    position, event_type, schema_version, occurred_at, created_by, correlation_id, causation_id, \
-    event_data) values ";
-const EVENT: &str = "(?,?,?,?,?,?,?,?,?,?,?,?)";
-
-static INSERT_EVENTS: LazyLock<RowStatements> =
-    LazyLock::new(|| RowStatements::new(EVENTS, EVENT, ""));
-
-static INSERT_EVENTS_AND_COMMIT: LazyLock<RowStatements> =
-    LazyLock::new(|| RowStatements::new(EVENTS, EVENT, "; commit"));
-
 type HeadsQuery<'q> = sqlx::query::QueryScalar<'q, sqlx::Sqlite, i64, SqliteArguments>;
 
 fn bound_heads<'q>(query: HeadsQuery<'q>, heads: &[(&'q StreamId, Version)]) -> HeadsQuery<'q> {
@@ -224,28 +217,7 @@ fn bound_heads<'q>(query: HeadsQuery<'q>, heads: &[(&'q StreamId, Version)]) -> 
     })
 }
 
-fn bound<'q>(
-    sql: sqlx::AssertSqlSafe<Arc<str>>,
-    events: &[NumberedEvent<'q>],
-) -> sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments> {
-    events.iter().fold(sqlx::query(sql), |query, row| {
-        let commit = row.commit;
-        query
-            .bind(row.event.id.to_string())
-            .bind(commit.stream.aggregate_type.as_str())
-            .bind(commit.stream.aggregate_id.as_str())
-            .bind(integer(row.version.get()))
-            .bind(integer(row.position.get()))
-            .bind(&*row.event.event_type)
-            .bind(i64::from(row.event.schema_version))
-            .bind(commit.occurred_at.timestamp_micros())
-            .bind(commit.created_by.as_ref().map(CreatedBy::as_str))
-            .bind(commit.correlation_id.to_string())
-            .bind(commit.causation_id.map(|id| id.to_string()))
-            .bind(row.event.data.get())
-    })
-}
-
+// `or fail` as in `event_inserts`.
 static FREE_CLAIMS: LazyLock<RowStatements> = LazyLock::new(|| {
     RowStatements::new(
         "delete from aggregate_claims where (aggregate_type, claim, value, aggregate_id) \
@@ -289,33 +261,6 @@ fn heads_to_check<'a>(commits: &[&'a Commit]) -> Vec<(&'a StreamId, Version)> {
     heads
         .map(|commit| (&commit.stream, commit.expected))
         .collect()
-}
-
-/// An event with the numbers it is stored under.
-struct NumberedEvent<'a> {
-    commit: &'a Commit,
-    event: &'a NewEvent,
-    version: Version,
-    position: Position,
-}
-
-fn numbered_events<'a>(commits: &[&'a Commit], first: Position) -> Vec<NumberedEvent<'a>> {
-    let mut position = first;
-    let mut numbered = Vec::with_capacity(commits.len());
-    for commit in commits {
-        let mut version = commit.expected;
-        for event in &commit.events {
-            version = version.next();
-            numbered.push(NumberedEvent {
-                commit,
-                event,
-                version,
-                position,
-            });
-            position = position.next();
-        }
-    }
-    numbered
 }
 
 fn claims<'a>(

@@ -9,6 +9,7 @@ mod api_keys;
 mod append;
 mod connect;
 mod errors;
+mod event_inserts;
 mod facts;
 mod log;
 mod models;

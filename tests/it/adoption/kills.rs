@@ -115,16 +115,18 @@ impl System {
         events
     }
 
-    /// The claims and tracks, each as a line.
+    /// The claims and what is known of the rows, each as a line.
     async fn beside(&mut self) -> [Vec<String>; 2] {
         let claims = "select aggregate_id || ' ' || claim || ' ' || value from aggregate_claims \
                       order by 1";
-        let tracks = "select aggregate_id || ' ' || version || ' ' || log_version || ' ' || marks \
-                      from aggregate_rows order by 1";
-        [
-            self.database.texts(claims).await,
-            self.database.texts(tracks).await,
-        ]
+        let marks = "select aggregate_id || ' ' || version || ' ' || row_marks \
+                     from domain_events order by 1";
+        let marks = self.database.texts(marks).await;
+        assert!(
+            marks.iter().all(|told| told.contains("nick_name")),
+            "{marks:?}"
+        );
+        [self.database.texts(claims).await, marks]
     }
 
     /// What verification finds, in an order of its own.

@@ -14,9 +14,9 @@ const KILLS: usize = 10;
 const BETWEEN: usize = 40;
 
 /// The rows of all roles, as one text each, with the versions of the log that they stand for.
-const ROWS: &str = "select r.id || '|' || t.log_version || '|' || r.code || '|' || r.name || '|' || \
-    coalesce(r.description, '') from sys_role r left join aggregate_rows t \
-    on t.aggregate_type = 'Role' and t.aggregate_id = r.id";
+const ROWS: &str = "select r.id || '|' || (select max(e.version) from domain_events e \
+    where e.aggregate_type = 'Role' and e.aggregate_id = r.id and e.row_marks is not null) \
+    || '|' || r.code || '|' || r.name || '|' || coalesce(r.description, '') from sys_role r";
 
 async fn rows(database: &mut Database) -> Vec<Row<Value>> {
     let texts = database.texts(ROWS).await;

@@ -6,7 +6,7 @@ use dormouse::{
     domain::{Claim, IdempotencyKey, Position, Version},
     store::{Commit, EventStore, SnapshotRetention, postgres::PostgresStore},
 };
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::{Database, commit, receipt, recovery, snapshot, stream};
 
@@ -45,10 +45,21 @@ pub(super) async fn rows_read(connection: &mut PgConnection) -> (i64, i64) {
     while others().fetch_one(&mut *connection).await.unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let counts = "select sum(seq_tup_read)::bigint, \
-                      (select sum(idx_tup_read)::bigint from pg_stat_user_indexes) \
-                  from pg_stat_user_tables where relname not in ('_sqlx_migrations', 'log_head')";
-    sqlx::query_as(counts).fetch_one(connection).await.unwrap()
+    let of = |sum: &str, statistics: &str| {
+        format!(
+            "(select sum({sum})::bigint from {statistics} \
+             where relname not in ('_sqlx_migrations', 'log_head'))"
+        )
+    };
+    let counts = format!(
+        "select {}, {}",
+        of("seq_tup_read", "pg_stat_user_tables"),
+        of("idx_tup_read", "pg_stat_user_indexes"),
+    );
+    sqlx::query_as(AssertSqlSafe(counts))
+        .fetch_one(connection)
+        .await
+        .unwrap()
 }
 
 /// What is known of tables when their statements are prepared: nothing, or how small they were.

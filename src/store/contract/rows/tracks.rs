@@ -1,10 +1,10 @@
 //! What stands beside a row, and versions that are kept there.
 
-use super::{Beside, change, is_committed, row, track, tracked};
+use super::{Beside, THINGS, change, is_committed, row, track, tracked};
 use crate::{
-    domain::RowMarks,
+    domain::{RowMarks, StreamId, Version},
     store::{
-        EventStore, Loss, Verdict,
+        EventStore, Loss, RowTrack, Verdict,
         contract::{
             Fixture, append, assert_lost_version, commit, key, positions, raw, receipt, stream,
             whole_log,
@@ -115,6 +115,7 @@ pub async fn a_track_is_kept_as_it_is_given(fixture: &impl Fixture) {
         return;
     };
     let (one, two) = (row("one"), row("two"));
+    append(&*beside.store, vec![commit(&stream("a"), 0, 3)]).await;
     let mut first = tracked("a", 0, None, Some(&one));
     let mut given = track(7, 3, Some(&one));
     given.agreed = Some(RowMarks::of(&two));
@@ -125,7 +126,7 @@ pub async fn a_track_is_kept_as_it_is_given(fixture: &impl Fixture) {
     append(&*beside.store, vec![first]).await;
 
     let kept = beside.load("a").await.track.expect("a track");
-    append(&*beside.store, vec![change("a", 0, Some(&one), None)]).await;
+    append(&*beside.store, vec![change("a", 3, Some(&one), None)]).await;
     let later = beside.load("a").await.track.expect("a track");
 
     assert_eq!(
@@ -138,8 +139,84 @@ pub async fn a_track_is_kept_as_it_is_given(fixture: &impl Fixture) {
         .and_then(|state| serde_json::from_str(state.get()).ok())
         .expect("a state");
     assert_eq!(rowless, serde_json::json!({ "deleted": true, "name": "ü" }));
-    assert_eq!((later.version.get(), later.log_version.get()), (7, 1));
+    assert_eq!((later.version.get(), later.log_version.get()), (7, 4));
     assert!(later.marks.is_none() && later.agreed.is_none() && later.rowless.is_none());
+}
+
+/// Whether a track is written by a commit with events or by one without, the later one counts.
+pub async fn the_later_of_two_tracks_counts(fixture: &impl Fixture) {
+    let Some(beside) = Beside::open(fixture).await else {
+        return;
+    };
+    let (one, two, three) = (row("one"), row("two"), row("three"));
+    let tracked = |expected, before, after| {
+        let mut commit = tracked("a", expected, before, after);
+        if let Some(row) = &mut commit.row {
+            row.track.log_version = Version::new(1);
+        }
+        commit
+    };
+
+    let told = append(&*beside.store, vec![change("a", 0, None, Some(&one))]).await;
+    let by_event = beside.load("a").await.track.expect("a track");
+    let stale = append(&*beside.store, vec![tracked(0, Some(&one), Some(&two))]).await;
+    let alone = append(&*beside.store, vec![tracked(1, Some(&one), Some(&two))]).await;
+    let without = beside.load("a").await.track.expect("a track");
+    let mut last = change("a", 1, Some(&two), Some(&three));
+    last.events.extend(commit(&stream("a"), 2, 1).events);
+    if let Some(row) = &mut last.row {
+        row.track = track(3, 3, Some(&three));
+    }
+    let last = append(&*beside.store, vec![last]).await;
+    let with_two = beside.load("a").await.track.expect("a track");
+    let StreamId { aggregate_type, .. } = stream("a");
+    let page = beside.rows.page(&aggregate_type, &THINGS, None, 10).await;
+    let page = page.expect("a page");
+
+    assert!(is_committed(&told[0]) && is_committed(&alone[0]) && is_committed(&last[0]));
+    assert_lost_version(&stale[0], 1);
+    let versions = |track: &RowTrack| (track.version.get(), track.log_version.get());
+    assert_eq!(versions(&by_event), (1, 1));
+    assert_eq!(by_event.marks, Some(RowMarks::of(&one)));
+    assert_eq!(by_event.agreed, Some(RowMarks::of(&one)));
+    assert_eq!(versions(&without), (2, 1));
+    assert_eq!(without.marks, Some(RowMarks::of(&two)));
+    assert_eq!(without.agreed, None);
+    assert_eq!(versions(&with_two), (3, 3));
+    assert_eq!(with_two.marks, Some(RowMarks::of(&three)));
+    let walked = page[0].1.track.as_ref().expect("a track");
+    assert_eq!(versions(walked), (3, 3));
+    assert_eq!(walked.marks, with_two.marks);
+}
+
+/// Of two that expect one version of a track, one with an event and one without, one wins.
+pub async fn of_a_row_alone_and_an_event_one_wins(fixture: &impl Fixture) {
+    let Some(beside) = Beside::open(fixture).await else {
+        return;
+    };
+    let other = fixture.open().await;
+    for round in 0..40 {
+        let id = format!("a{round}");
+        let (one, two) = (row(&format!("one {round}")), row(&format!("two {round}")));
+        append(&*beside.store, vec![change(&id, 0, None, Some(&one))]).await;
+        // The event leaves the row as it is, so that no row tells of it.
+        let with_event = change(&id, 1, Some(&one), Some(&one));
+        let mut alone = tracked(&id, 1, Some(&one), Some(&two));
+        if let Some(row) = &mut alone.row {
+            row.track.log_version = Version::new(1);
+        }
+
+        let (with_event, alone) = tokio::join!(
+            super::super::append_among_others(&*beside.store, vec![with_event]),
+            super::super::append_among_others(&*other, vec![alone])
+        );
+
+        let won = [&with_event[0], &alone[0]].map(is_committed);
+        assert!(
+            won == [true, false] || won == [false, true],
+            "{with_event:?} {alone:?}"
+        );
+    }
 }
 
 /// A commit of the log with a row and without events is checked like any other.

@@ -31,18 +31,19 @@ with slot as (
 ), stored as (
     insert into domain_events (
         id, aggregate_type, aggregate_id, version, event_type, schema_version, event_data,
-        occurred_at, created_by, correlation_id, causation_id, position
+        occurred_at, created_by, correlation_id, causation_id, position, row_marks
     )
     select
         event.id, event.aggregate_type, event.aggregate_id, event.version, event.event_type,
         event.schema_version, event.data::jsonb, event.occurred_at, event.created_by,
-        event.correlation_id, event.causation_id, slot.position - $4 + event.ordinal
+        event.correlation_id, event.causation_id, slot.position - $4 + event.ordinal,
+        event.row_marks
     from slot cross join unnest(
         $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::integer[], $11::text[],
-        $12::timestamptz[], $13::text[], $14::text[], $15::text[]
+        $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[]
     ) with ordinality as event (
         id, aggregate_type, aggregate_id, version, event_type, schema_version, data,
-        occurred_at, created_by, correlation_id, causation_id, ordinal
+        occurred_at, created_by, correlation_id, causation_id, row_marks, ordinal
     )
 )
 select position from slot

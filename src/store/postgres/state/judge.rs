@@ -3,7 +3,7 @@
 //! Asked before the other facts: an append whose answer was lost may become visible in between. Its
 //! row would then be another than its commit's, which by its id is known all the same.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, sync::LazyLock};
 
 use sqlx::{AssertSqlSafe, postgres::PgConnection};
 
@@ -11,6 +11,7 @@ use super::{
     catalog::{Shapes, quoted},
     links::{is_link, members_sql, members_text},
     shape::Shape,
+    tracks::track_versions,
 };
 use crate::{
     domain::{AggregateId, StreamId, Version},
@@ -22,12 +23,13 @@ use crate::{
     },
 };
 
-const TRACKS: &str = "select given.place, found.version \
-    from unnest($1::text[], $2::text[]) with ordinality \
-        as given (aggregate_type, aggregate_id, place) \
-    cross join lateral (select version from aggregate_rows as kept \
-        where kept.aggregate_id = given.aggregate_id \
-        and kept.aggregate_type = given.aggregate_type limit 1) as found";
+static TRACKS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "select given.place, found.version from unnest($1::text[], $2::text[]) with ordinality \
+         as given (aggregate_type, aggregate_id, place) {} where found.version is not null",
+        track_versions()
+    )
+});
 
 /// The row that a commit was decided on, with the commit's place in the batch.
 type Decided<'a> = (usize, &'a AggregateId, &'a RowChange);
@@ -215,7 +217,7 @@ async fn tracks(
         .iter()
         .map(|stream| stream.aggregate_id.as_str())
         .collect();
-    let rows = sqlx::query(TRACKS)
+    let rows = sqlx::query(TRACKS.as_str())
         .bind(types)
         .bind(ids)
         .fetch_all(connection)

@@ -7,22 +7,25 @@ use sqlx::{
     postgres::{PgBindIterExt as _, PgRow},
 };
 
-use super::{catalog::quoted, shape::Shape};
+use super::{catalog::quoted, shape::Shape, tracks::carried};
 use crate::{
     domain::{AggregateId, AggregateType, Column, Row, RowValue, StateTable},
     store::{
-        LoadedRow, ReadError,
+        LoadedRow, ReadError, RowTrack,
         postgres::{
             errors::read_error,
             reads::Readers,
             rows::{column, corrupt, number},
         },
-        row_text::{self, TrackText},
+        row_text::{self, CarriedTrack, KeptTrack, TrackText},
     },
 };
 
-/// The columns of a track.
-const TRACK: &str = "select version, log_version, marks, agreed, rowless from aggregate_rows \
+/// The columns of a track, in both of its places.
+const TRACK: &str = "kept.version, kept.log_version, kept.marks, kept.agreed, kept.rowless, \
+    carried.version, carried.row_marks";
+/// A track that is kept.
+const KEPT: &str = "select version, log_version, marks, agreed, rowless from aggregate_rows \
     where aggregate_id =";
 
 pub(super) async fn load(
@@ -34,12 +37,12 @@ pub(super) async fn load(
 ) -> Result<Vec<LoadedRow>, ReadError> {
     let key_shape = shape.table.column(table.key);
     let text: Arc<str> = format!(
-        "select given.place, kept.version, kept.log_version, kept.marks, kept.agreed, \
-         kept.rowless, found.* from unnest($1::text[], $2::text[]) with ordinality \
+        "select given.place, {TRACK}, found.* from unnest($1::text[], $2::text[]) with ordinality \
          as given (aggregate_id, id, place) \
-         left join lateral ({TRACK} given.aggregate_id and aggregate_type = $3 limit 1) as kept \
-         on true left join lateral (select {} from {} as held where held.{} = {} limit 1) as found \
+         left join lateral ({KEPT} given.aggregate_id and aggregate_type = $3 limit 1) as kept \
+         on true left join lateral ({}) as carried on true left join lateral (select {} from {} as held where held.{} = {} limit 1) as found \
          on true",
+        carried("$3", "given.aggregate_id"),
         columns(table, shape),
         shape.table.name,
         quoted(table.key),
@@ -78,11 +81,12 @@ pub(super) async fn page(
         None => "where $3::text is null".to_owned(),
     };
     let text: Arc<str> = format!(
-        "select 0::bigint, kept.version, kept.log_version, kept.marks, kept.agreed, kept.rowless, \
-         found.* from (select {} from {} as held {later} order by held.{key} limit $2) as found \
-         left join lateral ({TRACK} found.key and aggregate_type = $1 limit 1) as kept on true",
+        "select 0::bigint, {TRACK}, found.* from (select {} from {} as held {later} order by held.{key} limit $2) as found \
+         left join lateral ({KEPT} found.key and aggregate_type = $1 limit 1) as kept on true \
+         left join lateral ({}) as carried on true",
         columns(table, shape),
         shape.table.name,
+        carried("$1", "found.key"),
     )
     .into();
     let found = readers.rows(|| {
@@ -124,7 +128,7 @@ fn columns(table: &StateTable, shape: &Shape) -> String {
 }
 
 /// How many columns come before the key.
-const BEFORE_KEY: usize = 6;
+const BEFORE_KEY: usize = 8;
 
 fn loaded_row(
     row: &PgRow,
@@ -170,16 +174,23 @@ fn value(row: &PgRow, place: usize, of: &Column, shape: &Shape) -> Result<RowVal
     Ok(time.map_or(RowValue::Text(text), RowValue::Time))
 }
 
-fn track(row: &PgRow) -> Result<Option<crate::store::RowTrack>, ReadError> {
-    if column::<Option<i64>>(row, 1)?.is_none() {
-        return Ok(None);
-    }
-    let track = TrackText {
-        version: number(row, 1)?,
-        log_version: number(row, 2)?,
-        marks: column(row, 3)?,
-        agreed: column(row, 4)?,
-        rowless: column(row, 5)?,
+fn track(row: &PgRow) -> Result<Option<RowTrack>, ReadError> {
+    let kept = match column::<Option<i64>>(row, 1)? {
+        None => None,
+        Some(_) => Some(KeptTrack {
+            version: number(row, 1)?,
+            log_version: number(row, 2)?,
+            marks: column(row, 3)?,
+            agreed: column(row, 4)?,
+            rowless: column(row, 5)?,
+        }),
     };
-    track.read().map(Some)
+    let carried = match column::<Option<String>>(row, 7)? {
+        None => None,
+        Some(marks) => Some(CarriedTrack {
+            version: number(row, 6)?,
+            marks,
+        }),
+    };
+    TrackText { kept, carried }.read()
 }

@@ -8,60 +8,73 @@ use crate::{
     store::{net_rows::NetChange, postgres::rows::bigint, row_text::stored_marks},
 };
 
+/// The newest event of a stream that carries marks of the row behind the track that is `kept`.
+pub(super) fn carried(aggregate_type: &str, aggregate_id: &str) -> String {
+    format!(
+        "select event.version, event.row_marks from domain_events as event \
+         where event.aggregate_type = {aggregate_type} and event.aggregate_id = {aggregate_id} \
+         and event.version > coalesce(kept.log_version, 0) and event.row_marks is not null \
+         order by event.version desc limit 1"
+    )
+}
+
+/// Where the track of each stream in `given` is, as `found`: as it is kept, or as an event carries it.
+pub(super) fn track_versions() -> String {
+    format!(
+        "left join lateral (select version, log_version from aggregate_rows as kept \
+         where kept.aggregate_id = given.aggregate_id \
+         and kept.aggregate_type = given.aggregate_type limit 1) as kept on true \
+         left join lateral ({}) as carried on true \
+         cross join lateral (select greatest(kept.version, carried.version) as version) as found",
+        carried("given.aggregate_type", "given.aggregate_id"),
+    )
+}
+
 impl<'a> RowWrites<'a> {
     pub(super) fn add_tracks(&mut self, changes: &[ShapedChange<'a>]) {
-        let of = |wanted: fn(Option<u64>) -> bool| -> Vec<&NetChange<'a>> {
-            let changes = changes.iter().map(|(change, _)| change);
-            let expected = |change: &&NetChange<'_>| change.expected.map(Version::get);
-            changes.filter(|change| wanted(expected(change))).collect()
-        };
-        let by_log = of(|expected| expected.is_none());
-        let first = of(|expected| expected == Some(0));
-        let next = of(|expected| expected.is_some_and(|version| version > 0));
-        self.add_upserted(&by_log, "greatest(kept.version, excluded.version)", "");
-        self.add_upserted(&first, "excluded.version", " where kept.version = 0");
-        if next.is_empty() {
+        let kept = changes.iter().map(|(change, _)| change);
+        let kept = kept.filter(|change| !change.is_carried);
+        let (by_log, by_track): (Vec<_>, Vec<_>) =
+            kept.partition(|change| change.expected.is_none());
+        if !by_log.is_empty() {
+            let given = self.given_tracks(&by_log);
+            let from = format!("slot cross join {}", given.text());
+            let version = "greatest(kept.version, excluded.version)";
+            self.add_upserted(&from, version, by_log.len());
+        }
+        if by_track.is_empty() {
             return;
         }
-        let mut given = self.given_tracks(&next);
-        let expected = next.iter().map(|change| {
+        let mut given = self.given_tracks(&by_track);
+        let expected = by_track.iter().map(|change| {
             let expected = change.expected.map(Version::get);
             expected.map(bigint)
         });
         self.given_numbers(&mut given, "expected", expected.collect());
-        let part = self.part();
-        let _ = write!(
-            self.ctes,
-            ", {part}_found as materialized (select held.address, given.* from slot cross join {} \
-             cross join lateral (select kept.ctid as address from aggregate_rows as kept \
-             where kept.aggregate_id = given.aggregate_id \
-             and kept.aggregate_type = given.aggregate_type limit 1) as held), \
-             {part} as (update aggregate_rows as kept set version = given.version, \
-             log_version = given.log_version, marks = given.marks, agreed = given.agreed, \
-             rowless = given.rowless from {part}_found as given \
-             where kept.ctid = given.address and kept.version = given.expected returning 1)",
-            given.text()
+        // The lock of all writers was taken before, so this sees where each track is.
+        let from = format!(
+            "slot cross join lateral (select given.* from {} {} \
+             where coalesce(found.version, 0) = given.expected) as given",
+            given.text(),
+            track_versions(),
         );
-        self.expect(&part, next.len());
+        self.add_upserted(&from, "excluded.version", by_track.len());
     }
 
     /// Tracks that may not be there yet.
-    fn add_upserted(&mut self, changes: &[&NetChange<'a>], version: &str, only: &str) {
-        if changes.is_empty() {
-            return;
-        }
-        let given = self.given_tracks(changes);
+    fn add_upserted(&mut self, from: &str, version: &str, count: usize) {
         let part = self.part();
         let _ = write!(
             self.ctes,
             ", {part} as (insert into aggregate_rows as kept (aggregate_type, aggregate_id, marks, \
-             agreed, rowless, version, log_version) select given.* from slot cross join {} \
+             agreed, rowless, version, log_version) select given.aggregate_type, \
+             given.aggregate_id, given.marks, given.agreed, given.rowless, given.version, \
+             given.log_version from {from} \
              on conflict (aggregate_id, aggregate_type) do update set version = {version}, \
              log_version = excluded.log_version, marks = excluded.marks, \
-             agreed = excluded.agreed, rowless = excluded.rowless{only} returning 1)",
-            given.text()
+             agreed = excluded.agreed, rowless = excluded.rowless returning 1)",
         );
-        self.expect(&part, changes.len());
+        self.expect(&part, count);
     }
 
     fn given_tracks(&mut self, changes: &[&NetChange<'a>]) -> Given {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use self::read::Wanted;
-pub(super) use self::write::write_rows;
+pub(super) use self::write::{Look, write_rows};
 use super::{SqliteStore, errors::read_error};
 use crate::{
     domain::{AggregateId, AggregateType, StateTable},
@@ -104,8 +104,21 @@ pub(super) async fn look_up_rows(
     Ok(())
 }
 
+/// A column of the newest event that carries marks of the row behind the track that is `kept`.
+fn carried(column: &str, aggregate_type: &str, aggregate_id: &str) -> String {
+    format!(
+        "(select event.{column} from domain_events as event \
+         where event.aggregate_type = {aggregate_type} and event.aggregate_id = {aggregate_id} \
+         and event.version > coalesce(kept.log_version, 0) and event.row_marks is not null \
+         order by event.version desc limit 1)"
+    )
+}
+
 /// Those of one table together.
-fn by_table<T>(items: &[T], table: impl Fn(&T) -> &str) -> Vec<Vec<&T>> {
+fn by_table<'i, T>(
+    items: impl IntoIterator<Item = &'i T>,
+    table: impl Fn(&T) -> &str,
+) -> Vec<Vec<&'i T>> {
     let mut groups: Vec<Vec<&T>> = Vec::new();
     for item in items {
         let group = groups

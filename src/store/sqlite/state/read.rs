@@ -4,22 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{key::Key, quoted, read_failed};
+use super::{carried, key::Key, quoted, read_failed};
 use crate::{
     domain::{
         AggregateId, AggregateType, Column, LinkTable, Row, RowValue, StateTable, UnmappableRow,
     },
     store::{
         LoadedRow, ReadError, RowTrack,
-        row_text::{self, TrackText},
+        row_text::{self, CarriedTrack, KeptTrack, TrackText},
         sqlite::{corrupt, rows::natural},
     },
 };
 
-/// The columns of a track.
-const TRACK: &str = "kept.version, kept.log_version, kept.marks, kept.agreed, kept.rowless";
+/// The columns of a track, in both of its places.
+const TRACK: &str = "kept.version, kept.log_version, kept.marks, kept.agreed, kept.rowless, \
+    carried.version, carried.row_marks";
 /// How many columns come before the key.
-const BEFORE_KEY: usize = 6;
+const BEFORE_KEY: usize = 8;
 
 /// Rows that are asked for.
 pub(super) struct Wanted<'a> {
@@ -56,8 +57,10 @@ impl<'a> Wanted<'a> {
              left join {name} as held on held.{key} = given.value ->> 1 \
              and cast(held.{key} as text) = given.value ->> 1 \
              left join aggregate_rows as kept on kept.aggregate_type = given.value ->> 0 \
-             and kept.aggregate_id = given.value ->> 1",
+             and kept.aggregate_id = given.value ->> 1 \
+             left join domain_events as carried on carried.position = {}",
             columns(table),
+            carried("position", "given.value ->> 0", "given.value ->> 1"),
         );
         // Safe: names of the mapping between quotes; values are parameters.
         let found = sqlx::query(AssertSqlSafe(text))
@@ -98,8 +101,10 @@ pub(super) async fn page(
         "select 0, {TRACK}, {} from {name} as held \
          left join aggregate_rows as kept on kept.aggregate_type = ?1 \
          and kept.aggregate_id = cast(held.{key} as text) and typeof(held.{key}) <> 'blob' \
-         where {later} order by held.{key} limit ?2",
+         left join domain_events as carried on typeof(held.{key}) <> 'blob' \
+         and carried.position = {} where {later} order by held.{key} limit ?2",
         columns(table),
+        carried("position", "?1", &format!("cast(held.{key} as text)")),
     );
     // Safe: as in `load`.
     let page = sqlx::query(AssertSqlSafe(text))
@@ -309,15 +314,22 @@ fn loaded_row(row: &SqliteRow, table: &StateTable) -> Result<(Key, LoadedRow), R
 
 fn track(row: &SqliteRow) -> Result<Option<RowTrack>, ReadError> {
     let number = |place: usize| row.try_get::<Option<i64>, _>(place).map_err(read_failed);
-    let (Some(version), Some(log_version)) = (number(1)?, number(2)?) else {
-        return Ok(None);
+    let kept = match (number(1)?, number(2)?) {
+        (Some(version), Some(log_version)) => Some(KeptTrack {
+            version: natural(version, "a track's version")?,
+            log_version: natural(log_version, "a track's version of the log")?,
+            marks: text(row, 3)?,
+            agreed: text(row, 4)?,
+            rowless: text(row, 5)?,
+        }),
+        _ => None,
     };
-    let track = TrackText {
-        version: natural(version, "a track's version")?,
-        log_version: natural(log_version, "a track's version of the log")?,
-        marks: text(row, 3)?,
-        agreed: text(row, 4)?,
-        rowless: text(row, 5)?,
+    let carried = match (number(6)?, text(row, 7)?) {
+        (Some(version), Some(marks)) => Some(CarriedTrack {
+            version: natural(version, "an event's version")?,
+            marks,
+        }),
+        _ => None,
     };
-    track.read().map(Some)
+    TrackText { kept, carried }.read()
 }

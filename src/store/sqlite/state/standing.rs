@@ -1,8 +1,18 @@
 //! Whether rows are still what their changes were decided on.
+//!
+//! A row that comes from SQLite costs two switches between threads and a copy of each column, so
+//! SQLite is asked whether they are the same as text, and mostly says so: in the update itself
+//! ([`differs`]), or before it. What differs as text may be the same: `true` and `1`, or a time with
+//! and without its zeros.
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::{by_table, quoted, read::Wanted, read_failed, write::text_written};
+use super::{
+    by_table, carried, quoted,
+    read::Wanted,
+    read_failed,
+    write::{Statement, text_written},
+};
 use crate::{
     domain::{LinkTable, StateTable, Version},
     store::{
@@ -14,13 +24,9 @@ use crate::{
 
 /// Whether each row is what its change was decided on, and each track where it is expected; the
 /// caller holds the write lock.
-///
-/// A row that comes from SQLite costs two switches between threads and a copy of each column, so
-/// SQLite is asked first whether they are the same as text, and mostly says so. What differs as
-/// text may be the same: `true` and `1`, or a time with and without its zeros.
-pub(super) async fn are_as_decided(
+pub(super) async fn are_as_decided<'c>(
     connection: &mut SqliteConnection,
-    changes: &[NetChange<'_>],
+    changes: impl IntoIterator<Item = &'c NetChange<'c>>,
 ) -> Result<bool, ReadError> {
     for group in by_table(changes, |change| &*change.table.name) {
         if !are_same_texts(connection, &group).await? && !are_same(connection, &group).await? {
@@ -28,6 +34,15 @@ pub(super) async fn are_as_decided(
         }
     }
     Ok(true)
+}
+
+/// Whether texts say all of what a row has to be: SQLite's JSON ends a text where it has a NUL.
+pub(super) fn is_all_text(change: &NetChange<'_>) -> bool {
+    let mut links = change.table.links.iter();
+    links.all(|link| {
+        let members = members(change.before, link.name).into_iter().flatten();
+        members.into_iter().all(|member| !member.contains('\0'))
+    })
 }
 
 /// By what is read of them.
@@ -55,15 +70,7 @@ async fn are_same_texts(
     connection: &mut SqliteConnection,
     group: &[&NetChange<'_>],
 ) -> Result<bool, ReadError> {
-    // SQLite's JSON ends a text where it has a NUL.
-    let has_nul = |change: &&NetChange<'_>| {
-        let mut links = change.table.links.iter();
-        links.any(|link| {
-            let members = members(change.before, link.name).into_iter().flatten();
-            members.into_iter().any(|member| member.contains('\0'))
-        })
-    };
-    if group.iter().any(has_nul) {
+    if !group.iter().all(|change| is_all_text(change)) {
         return Ok(false);
     }
     for chunk in group.chunks(MAX_ROWS) {
@@ -80,60 +87,79 @@ async fn is_same_text(
 ) -> Result<bool, ReadError> {
     let table = chunk[0].table;
     // Safe: names of the mapping between quotes; values are parameters.
-    let mut query = sqlx::query_scalar(AssertSqlSafe(question(table, chunk.len())));
+    let mut query = sqlx::query(AssertSqlSafe(question(table, chunk.len())));
     for change in chunk {
         query = query
             .bind(change.stream.aggregate_type.as_str().to_owned())
             .bind(change.stream.aggregate_id.as_str().to_owned())
             .bind(change.before.is_some())
             .bind(change.expected.map(|expected| integer(expected.get())));
-        for column in &table.columns {
-            let value = change.before.and_then(|row| row.values.get(column.name));
-            query = query.bind(text_written(value));
-        }
-        for link in &table.links {
-            let members: Vec<&String> = members(change.before, link.name)
-                .into_iter()
-                .flatten()
-                .collect();
-            query = query.bind(serde_json::to_string(&members).unwrap_or_default());
-        }
+        query = bound_before(query, change);
     }
-    query.fetch_one(connection).await.map_err(read_failed)
+    let answer = query.fetch_one(connection).await.map_err(read_failed)?;
+    answer.try_get(0).map_err(read_failed)
 }
 
 /// Asks whether none of so many rows is different.
 fn question(table: &StateTable, rows: usize) -> String {
     let (name, key) = (quoted(&table.name), quoted(table.key));
-    let columns: Vec<String> = (0..table.columns.len())
-        .map(|place| format!(", a{place}"))
-        .collect();
-    let links: Vec<String> = (0..table.links.len())
-        .map(|place| format!(", l{place}"))
-        .collect();
-    let (columns, links) = (columns.concat(), links.concat());
-    let row = ",?".repeat(table.columns.len() + table.links.len());
-    let rows = vec![format!("(?,?,?,?{row})"); rows].join(",");
-    let other_columns = table.columns.iter().enumerate().map(|(place, column)| {
-        let column = quoted(column.name);
-        format!(
-            " or typeof(held.{column}) = 'blob' \
-             or cast(held.{column} as text) is not given.a{place} collate binary"
-        )
-    });
-    let other_links = table.links.iter().enumerate();
-    let other_links = other_links.map(|(place, link)| other_members(link, &key, place));
-    let other: String = other_columns.chain(other_links).collect();
+    let names = ["type", "id", "is_there", "track"].map(str::to_owned);
+    let names: Vec<String> = names.into_iter().chain(before_names(table)).collect();
+    let row = format!("({})", vec!["?"; names.len()].join(","));
+    let rows = vec![row; rows].join(",");
+    let names = names.join(", ");
+    let carried = carried("version", "given.type", "given.id");
+    let differs = differs(table);
     format!(
-        "with given (type, id, is_there, track{columns}{links}) as (values {rows}) \
+        "with given ({names}) as (values {rows}) \
          select not exists (select 1 from given \
          left join {name} as held on held.{key} = given.id and cast(held.{key} as text) = given.id \
          left join aggregate_rows as kept on given.track is not null \
          and kept.aggregate_type = given.type and kept.aggregate_id = given.id \
          where (held.{key} is not null) <> given.is_there \
-         or coalesce(kept.version, 0) <> coalesce(given.track, 0) \
-         or (given.is_there and (0{other})))"
+         or (given.track is not null and given.track <> \
+         max(coalesce(kept.version, 0), coalesce({carried}, 0))) \
+         or (given.is_there and {differs}))"
     )
+}
+
+/// What a row is given as that it has to be: its columns and its links, by these names in `given`.
+pub(super) fn before_names(table: &StateTable) -> impl Iterator<Item = String> {
+    let columns = (0..table.columns.len()).map(|place| format!("b{place}"));
+    let links = (0..table.links.len()).map(|place| format!("l{place}"));
+    columns.chain(links)
+}
+
+/// Binds what a row has to be, in the order of [`before_names`].
+pub(super) fn bound_before<'q>(
+    mut statement: Statement<'q>,
+    change: &NetChange<'_>,
+) -> Statement<'q> {
+    for column in &change.table.columns {
+        let value = change.before.and_then(|row| row.values.get(column.name));
+        statement = statement.bind(text_written(value));
+    }
+    for link in &change.table.links {
+        let members = members(change.before, link.name);
+        let members: Vec<&String> = members.into_iter().flatten().collect();
+        statement = statement.bind(serde_json::to_string(&members).unwrap_or_default());
+    }
+    statement
+}
+
+/// That the row `held` is not, as text, what is `given`.
+pub(super) fn differs(table: &StateTable) -> String {
+    let key = quoted(table.key);
+    let columns = table.columns.iter().enumerate().map(|(place, column)| {
+        let column = quoted(column.name);
+        format!(
+            " or typeof(held.{column}) = 'blob' \
+             or cast(held.{column} as text) is not given.b{place} collate binary"
+        )
+    });
+    let links = table.links.iter().enumerate();
+    let links = links.map(|(place, link)| other_members(link, &key, place));
+    format!("(0{})", columns.chain(links).collect::<String>())
 }
 
 /// That the members of a link table are not those given, each of them once.

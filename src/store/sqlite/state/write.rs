@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 
-use super::{by_table, quoted, standing::are_as_decided};
+use super::{
+    by_table, quoted,
+    standing::{are_as_decided, before_names, bound_before, differs, is_all_text},
+};
 use crate::{
     domain::{LinkTable, RowValue},
     store::{
@@ -18,18 +21,40 @@ use crate::{
     },
 };
 
-type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// When it is looked at whether rows are what their changes were decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store::sqlite) enum Look {
+    /// While they are written, where a text can say so. What is not written then may be the same all
+    /// the same, and what is refused may be another.
+    Writing,
+    /// Before they are written.
+    First,
+}
+
+impl Look {
+    /// Whether the statement that writes a row sees that it is another.
+    fn is_in_the_write(self, change: &NetChange<'_>) -> bool {
+        let is_seen = matches!(change.write(), Write::Update | Write::Insert);
+        self == Self::Writing && is_seen && change.expected.is_none() && is_all_text(change)
+    }
+}
 
 /// Writes what the commits do to rows, or objects where one is not what it was decided on.
 pub(in crate::store::sqlite) async fn write_rows(
     connection: &mut SqliteConnection,
     commits: &[&Commit],
+    look: Look,
 ) -> Result<(), InsertError> {
     let changes = net_changes(commits);
     if changes.is_empty() {
         return Ok(());
     }
-    let stand = are_as_decided(connection, &changes).await;
+    let asked = changes
+        .iter()
+        .filter(|change| !look.is_in_the_write(change));
+    let stand = are_as_decided(connection, asked).await;
     let stand =
         stand.map_err(|error| InsertError::Failed(AppendError::Unavailable(error.into())))?;
     if !stand {
@@ -40,7 +65,7 @@ pub(in crate::store::sqlite) async fn write_rows(
         for write in [Write::Delete, Write::Update, Write::Insert] {
             let alike = table.iter().copied();
             let alike: Vec<_> = alike.filter(|change| change.write() == write).collect();
-            write_alike(connection, write, &alike).await?;
+            write_alike(connection, (write, look), &alike).await?;
         }
         for link in &table[0].table.links {
             write_links(connection, link, &table).await?;
@@ -68,17 +93,18 @@ async fn run(
 /// Changes of one table that are of one kind.
 async fn write_alike(
     connection: &mut SqliteConnection,
-    write: Write,
+    (write, look): (Write, Look),
     changes: &[&NetChange<'_>],
 ) -> Result<(), InsertError> {
-    let stamps = |change: &NetChange<'_>| -> Vec<&'static str> {
-        change.stamps.iter().map(|(name, _)| *name).collect()
+    let kind = |change: &NetChange<'_>| -> (bool, Vec<&'static str>) {
+        let stamps = change.stamps.iter().map(|(name, _)| *name);
+        (look.is_in_the_write(change), stamps.collect())
     };
     let mut changes = changes.to_vec();
-    changes.sort_by_key(|change| stamps(change));
-    for alike in changes.chunk_by(|one, next| stamps(one) == stamps(next)) {
+    changes.sort_by_cached_key(|change| kind(change));
+    for alike in changes.chunk_by(|one, next| kind(one) == kind(next)) {
         for chunk in alike.chunks(MAX_ROWS) {
-            write_chunk(connection, write, chunk).await?;
+            write_chunk(connection, write, look.is_in_the_write(chunk[0]), chunk).await?;
         }
     }
     Ok(())
@@ -87,18 +113,21 @@ async fn write_alike(
 async fn write_chunk(
     connection: &mut SqliteConnection,
     write: Write,
+    is_guarded: bool,
     chunk: &[&NetChange<'_>],
 ) -> Result<(), InsertError> {
     let first = chunk[0];
+    let is_guarded = is_guarded && write == Write::Update;
     let (table, key) = (quoted(&first.table.name), quoted(first.table.key));
     let mut columns: Vec<&'static str> = Vec::new();
     if write != Write::Delete {
         let mapped = first.table.columns.iter().map(|column| column.name);
         columns.extend(mapped.chain(first.stamps.iter().map(|(name, _)| *name)));
     }
-    let row = format!("(?{})", ",?".repeat(columns.len()));
+    let guard = || before_names(first.table).take_while(|_| is_guarded);
+    let row = format!("(?{})", ",?".repeat(columns.len() + guard().count()));
     let rows = vec![row; chunk.len()].join(",");
-    // `or fail` for the reason given in `append`.
+    // `or fail` for the reason given in `event_inserts`.
     let text = match write {
         Write::Insert => {
             let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
@@ -106,19 +135,21 @@ async fn write_chunk(
             format!("insert or fail into {table} ({key}, {names}) values {rows}")
         }
         Write::Update => {
-            let names: Vec<String> = (0..columns.len())
-                .map(|place| format!("a{place}"))
-                .collect();
+            let names = (0..columns.len()).map(|place| format!("a{place}"));
+            let names: Vec<String> = names.chain(guard()).collect();
             let names = names.join(", ");
-            let sets: Vec<String> = columns
-                .iter()
-                .enumerate()
-                .map(|(place, name)| format!("{} = given.a{place}", quoted(name)))
-                .collect();
+            let sets = columns.iter().enumerate();
+            let sets = sets.map(|(place, name)| format!("{} = given.a{place}", quoted(name)));
+            let sets = sets.collect::<Vec<_>>().join(", ");
+            let same = if is_guarded {
+                let differs = differs(first.table);
+                format!(" and cast(held.{key} as text) = given.id and not {differs}")
+            } else {
+                String::new()
+            };
             format!(
                 "with given (id, {names}) as (values {rows}) update or fail {table} as held \
-                 set {} from given where held.{key} = given.id",
-                sets.join(", ")
+                 set {sets} from given where held.{key} = given.id{same}"
             )
         }
         Write::Delete => format!("delete from {table} where {key} in (values {rows})"),
@@ -130,6 +161,9 @@ async fn write_chunk(
         statement = statement.bind(change.stream.aggregate_id.as_str().to_owned());
         for name in &columns {
             statement = bound(statement, value_after(change, name));
+        }
+        if is_guarded {
+            statement = bound_before(statement, change);
         }
     }
     run(connection, statement, Some(chunk.len())).await
@@ -214,13 +248,13 @@ async fn write_links(
     Ok(())
 }
 
-/// The tracks; where they are expected was looked at with the rows.
+/// The tracks that no event carries; where they are expected was looked at with the rows.
 async fn write_tracks(
     connection: &mut SqliteConnection,
     changes: &[NetChange<'_>],
 ) -> Result<(), InsertError> {
-    let (by_log, by_track): (Vec<_>, Vec<_>) =
-        changes.iter().partition(|change| change.expected.is_none());
+    let kept = changes.iter().filter(|change| !change.is_carried);
+    let (by_log, by_track): (Vec<_>, Vec<_>) = kept.partition(|change| change.expected.is_none());
     let kept = "max(aggregate_rows.version, excluded.version)";
     for (changes, version) in [(by_log, kept), (by_track, "excluded.version")] {
         for chunk in changes.chunks(MAX_ROWS) {

@@ -16,6 +16,8 @@ use crate::{
 const TABLES: &str = "
     create table aggregate_rows (aggregate_type, aggregate_id, version, log_version, marks,
         agreed, rowless);
+    create table domain_events (position integer primary key, aggregate_type, aggregate_id, version,
+        row_marks);
     create table things (id text primary key, name text collate nocase, password text,
         active boolean, size integer, seen_at timestamp, doc json, note);
     create table tags (thing text, tag text collate nocase);
@@ -111,6 +113,7 @@ async fn are_same_as(
         after: before,
         stamps: Vec::new(),
         track: &track,
+        is_carried: false,
         expected,
     };
     let changes = [

@@ -1,0 +1,4 @@
+-- Marks of the row that was written together with an event, on the last event of each command in
+-- `dual-write`: with them no track of its own is written (docs/decisions/0082). `null` where the event
+-- left no row. Behind a large event's data it is read through the pages of that; such events are rare.
+alter table domain_events add column row_marks text;
