@@ -177,6 +177,7 @@ macro_rules! store_contract {
             of_two_writers_at_one_track_one_wins,
             a_track_is_kept_as_it_is_given,
             the_later_of_two_tracks_counts,
+            a_track_is_found_behind_many_events,
             of_a_row_alone_and_an_event_one_wins,
             a_row_may_be_written_without_an_event,
             a_key_is_read_back_as_it_was,

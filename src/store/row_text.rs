@@ -11,6 +11,13 @@ pub(super) const SAME: &str = "=";
 /// What an event tells where it left no row.
 const NO_ROW: &str = "null";
 
+/// How many of the newest events are looked at for marks together with a row. In `dual-write` the
+/// last of all has them; what comes after it is of programs and nodes that do not write rows.
+pub(super) const LOOKED_AT_WITH_THE_ROW: u64 = 64;
+
+/// How many older ones are looked at by one statement, so that none takes long.
+const LOOKED_AT_ONCE: u64 = 5000;
+
 /// A value of a column from its text. One that is not of the kind it is mapped to stays text: the
 /// aggregate says that it cannot be mapped, and no other row suffers.
 pub(super) fn value(kind: ColumnKind, text: Option<String>) -> RowValue {
@@ -78,10 +85,12 @@ pub(super) fn carried_marks(commit: &Commit) -> Option<String> {
 }
 
 /// The track of an aggregate in both places: kept beside the log, and carried by a later event.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct TrackText {
     pub(super) kept: Option<KeptTrack>,
     pub(super) carried: Option<CarriedTrack>,
+    /// The version of the last event; zero where there is none.
+    pub(super) head: u64,
 }
 
 /// The columns of a track that is kept beside the log.
@@ -113,6 +122,18 @@ pub(super) fn stored_marks(track: &RowTrack) -> (Option<String>, Option<String>)
 }
 
 impl TrackText {
+    /// The versions that were not looked at and may carry marks, in parts, the newest first: those
+    /// after the first number, up to the second.
+    pub(super) fn unsearched(&self) -> impl Iterator<Item = (u64, u64)> + use<> {
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.log_version);
+        let older = self.head.saturating_sub(LOOKED_AT_WITH_THE_ROW);
+        let first = (self.carried.is_none() && older > kept).then_some(older);
+        let part = move |to: u64| (kept.max(to.saturating_sub(LOOKED_AT_ONCE)), to);
+        std::iter::successors(first.map(part), move |(after, _)| {
+            (*after > kept).then(|| part(*after))
+        })
+    }
+
     /// The track; none where the row was never met.
     ///
     /// # Errors
@@ -164,6 +185,39 @@ impl CarriedTrack {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_is_looked_at_in_parts() {
+        let text = |head, kept: Option<u64>| TrackText {
+            kept: kept.map(|log_version| KeptTrack {
+                version: log_version,
+                log_version,
+                marks: None,
+                agreed: None,
+                rowless: None,
+            }),
+            carried: None,
+            head,
+        };
+        let parts = |text: TrackText| text.unsearched().collect::<Vec<_>>();
+
+        assert_eq!(parts(text(64, None)), []);
+        assert_eq!(parts(text(65, None)), [(0, 1)]);
+        assert_eq!(parts(text(100, Some(36))), []);
+        assert_eq!(
+            parts(text(12_064, None)),
+            [(7000, 12_000), (2000, 7000), (0, 2000)]
+        );
+        assert_eq!(parts(text(12_064, Some(7000))), [(7000, 12_000)]);
+        let found = TrackText {
+            carried: Some(CarriedTrack {
+                version: 12_063,
+                marks: NO_ROW.to_owned(),
+            }),
+            ..text(12_064, None)
+        };
+        assert_eq!(parts(found), []);
+    }
 
     #[test]
     fn a_time_is_read_in_the_forms_that_programs_write() {

@@ -100,8 +100,9 @@ impl<'a, A: Aggregate> Meeting<'a, A> {
             let (mut loaded, folded) = (row?, folded?);
             let mut fitting = self.met(&loaded, &folded).fitting()?;
             // A row that was read before its log has a track that may not know why they differ, and
-            // a commit that expects row and log does not see that the track is another by now.
-            if matches!(fitting, Fitting::Unfit(_)) && !self.rows.alone() {
+            // a commit that expects row and log does not see that the track is another by now. Nor
+            // does one that expects a track, of events up to the log that it was made from.
+            if matches!(fitting, Fitting::Unfit(_)) {
                 loaded = self.read().await?;
                 fitting = self.met(&loaded, &folded).fitting()?;
             }

@@ -84,6 +84,9 @@ pub(super) fn event_count(commits: &[&Commit]) -> u64 {
 /// Whether a commit's stream gets no event by the statement: then no unique index guards the
 /// version that it expects, be it in the log or in a track, which an event may carry.
 pub(super) fn needs_the_lock_first(commits: &[&Commit]) -> bool {
+    if commits.iter().all(|commit| !commit.events.is_empty()) {
+        return false;
+    }
     let (eventful, eventless): (Vec<&Commit>, Vec<&Commit>) =
         commits.iter().partition(|commit| !commit.events.is_empty());
     let guarded: HashSet<&StreamId> = eventful.iter().map(|commit| &commit.stream).collect();

@@ -44,20 +44,27 @@ pub(super) async fn append(
 
 impl AppendConnection for WriteConnection {
     async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
-        let written = self.write(commits, Look::Writing).await;
-        let Err(error) = written else {
-            return written;
-        };
+        let look = self.look();
+        match self.write(commits, look).await {
+            Ok(Some(first)) => return Ok(first),
+            Ok(None) => self.in_doubt(),
+            Err(error) => {
+                self.rollback().await;
+                return Err(error);
+            }
+        }
         self.rollback().await;
-        let has_rows = commits.iter().any(|commit| commit.row.is_some());
-        if !has_rows || !matches!(error, InsertError::Conflict | InsertError::Refused(_)) {
-            return Err(error);
+        match self.write(commits, Look::First).await {
+            Ok(Some(first)) => Ok(first),
+            Ok(None) => {
+                self.rollback().await;
+                Err(InsertError::Conflict)
+            }
+            Err(error) => {
+                self.rollback().await;
+                Err(error)
+            }
         }
-        let written = self.write(commits, Look::First).await;
-        if written.is_err() {
-            self.rollback().await;
-        }
-        written
     }
 
     async fn facts(&mut self, commits: &[&Commit]) -> Result<Facts, AppendError> {
@@ -73,9 +80,17 @@ impl AppendConnection for WriteConnection {
 /// run it: so the first begins the transaction and looks at the log and the streams, and the last
 /// adds events and commits.
 impl WriteConnection {
-    async fn write(&mut self, commits: &[&Commit], look: Look) -> Result<Position, InsertError> {
+    /// Gives the position of the first event; none where rows may be others and have to be looked at
+    /// first.
+    async fn write(
+        &mut self,
+        commits: &[&Commit],
+        look: Look,
+    ) -> Result<Option<Position>, InsertError> {
         let last = self.begin_at(commits).await?;
-        write_rows(&mut self.inner, commits, look).await?;
+        if !write_rows(&mut self.inner, commits, look).await? {
+            return Ok(None);
+        }
         self.free_claims(commits).await?;
         self.take_claims(commits).await?;
         self.insert_receipts(commits).await?;
@@ -100,7 +115,7 @@ impl WriteConnection {
         };
         committed.map_err(commit_error)?;
         self.committed();
-        Ok(first)
+        Ok(Some(first))
     }
 
     /// Begins the transaction, checks that every stream is where it is expected, and gives the

@@ -126,3 +126,31 @@ async fn an_event_that_no_server_has_numbered_yet_is_told_where_the_row_is_as_be
     let told = "User/1: its newest events have no position yet";
     assert!(verified.prints(3).starts_with(told), "{verified:?}");
 }
+
+#[tokio::test]
+async fn who_was_deleted_while_rows_alone_were_kept_is_told_to_the_log() {
+    let backend = Backend::sqlite();
+    admin::load(&backend).await;
+    let url = backend.store_url();
+    run(&url, &["adopt", "User"]).prints(0);
+    let server = serve(&url, "shared").await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let user = format!("{}/v1/aggregates/User/3", server.url());
+    let deleted = client.post(format!("{user}/commands/delete")).send().await;
+    assert_eq!(deleted.unwrap().status(), 200);
+
+    let repair = ["repair", "User", "3", "--from", "row", "--reason", "a test"];
+    let repaired = run_with(&url, &repair, &[("DORMOUSE__STORE__WRITERS", "shared")]);
+
+    let last = repaired.prints(0).lines().last().unwrap();
+    assert_eq!(last, "User/3: UserReconciledEvent is appended as version 2");
+    let events = client.get(format!("{user}/events")).send().await.unwrap();
+    let events: Value = events.json().await.unwrap();
+    let told = &events["events"][1]["event_data"];
+    assert_eq!(
+        told,
+        &serde_json::json!({ "reason": "a test", "state": null })
+    );
+    let verify = ["verify", "User"];
+    run_with(&url, &verify, &[("DORMOUSE__STORE__WRITERS", "shared")]).prints(0);
+}

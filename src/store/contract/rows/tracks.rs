@@ -149,10 +149,11 @@ pub async fn the_later_of_two_tracks_counts(fixture: &impl Fixture) {
         return;
     };
     let (one, two, three) = (row("one"), row("two"), row("three"));
+    // The log is where it was when the track was.
     let tracked = |expected, before, after| {
         let mut commit = tracked("a", expected, before, after);
         if let Some(row) = &mut commit.row {
-            row.track.log_version = Version::new(1);
+            row.track.log_version = Version::new(expected);
         }
         commit
     };
@@ -173,7 +174,9 @@ pub async fn the_later_of_two_tracks_counts(fixture: &impl Fixture) {
     let page = beside.rows.page(&aggregate_type, &THINGS, None, 10).await;
     let page = page.expect("a page");
 
-    assert!(is_committed(&told[0]) && is_committed(&alone[0]) && is_committed(&last[0]));
+    assert!(is_committed(&told[0]), "{told:?}");
+    assert!(is_committed(&alone[0]), "{alone:?}");
+    assert!(is_committed(&last[0]), "{last:?}");
     assert_lost_version(&stale[0], 1);
     let versions = |track: &RowTrack| (track.version.get(), track.log_version.get());
     assert_eq!(versions(&by_event), (1, 1));
@@ -187,6 +190,39 @@ pub async fn the_later_of_two_tracks_counts(fixture: &impl Fixture) {
     let walked = page[0].1.track.as_ref().expect("a track");
     assert_eq!(versions(walked), (3, 3));
     assert_eq!(walked.marks, with_two.marks);
+}
+
+/// However many events came after it that say nothing of the row, a track is found.
+pub async fn a_track_is_found_behind_many_events(fixture: &impl Fixture) {
+    let Some(beside) = Beside::open(fixture).await else {
+        return;
+    };
+    let (one, two) = (row("one"), row("two"));
+    append(&*beside.store, vec![change("a", 0, None, Some(&one))]).await;
+    append(&*beside.store, vec![commit(&stream("a"), 1, 100)]).await;
+    let tracked = |expected, log_version| {
+        let mut commit = tracked("a", expected, Some(&one), Some(&two));
+        if let Some(row) = &mut commit.row {
+            row.track.log_version = Version::new(log_version);
+        }
+        commit
+    };
+
+    let behind = beside.load("a").await.track.expect("a track");
+    let StreamId { aggregate_type, .. } = stream("a");
+    let page = beside.rows.page(&aggregate_type, &THINGS, None, 10).await;
+    let stale = append(&*beside.store, vec![tracked(0, 0)]).await;
+    let next = append(&*beside.store, vec![tracked(1, 101)]).await;
+    let later = beside.load("a").await.track.expect("a track");
+
+    let versions = |track: &RowTrack| (track.version.get(), track.log_version.get());
+    assert_eq!(versions(&behind), (1, 1));
+    assert_eq!(behind.agreed, Some(RowMarks::of(&one)));
+    let page = page.expect("a page");
+    assert_eq!(page[0].1.track.as_ref().map(versions), Some((1, 1)));
+    assert!(!is_committed(&stale[0]), "{stale:?}");
+    assert!(is_committed(&next[0]), "{next:?}");
+    assert_eq!(versions(&later), (2, 101));
 }
 
 /// Of two that expect one version of a track, one with an event and one without, one wins.

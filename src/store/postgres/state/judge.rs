@@ -10,24 +10,21 @@ use sqlx::{AssertSqlSafe, postgres::PgConnection};
 use super::{
     catalog::{Shapes, quoted},
     links::{is_link, members_sql, members_text},
+    read_tracks::{TRACK, carried_found, carried_in, joined, track_text},
     shape::Shape,
-    tracks::track_versions,
 };
 use crate::{
-    domain::{AggregateId, StreamId, Version},
+    domain::{AggregateId, StreamId},
     store::{
-        Commit, RowChange, VersionedBy,
-        admission::Facts,
-        net_rows::members,
-        postgres::rows::{column, number},
+        Commit, RowChange, VersionedBy, admission::Facts, net_rows::members, postgres::rows::column,
     },
 };
 
 static TRACKS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "select given.place, found.version from unnest($1::text[], $2::text[]) with ordinality \
-         as given (aggregate_type, aggregate_id, place) {} where found.version is not null",
-        track_versions()
+        "select given.place, {TRACK} from unnest($1::text[], $2::text[]) with ordinality \
+         as given (aggregate_type, aggregate_id, place) {}",
+        joined("given.aggregate_type", "given.aggregate_id")
     )
 });
 
@@ -220,14 +217,24 @@ async fn tracks(
     let rows = sqlx::query(TRACKS.as_str())
         .bind(types)
         .bind(ids)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
+    let decoded = |error| sqlx::Error::Decode(Box::new(error));
     for row in rows {
-        let decoded = |error| sqlx::Error::Decode(Box::new(error));
         let place: i64 = column(&row, 0).map_err(decoded)?;
-        let place = usize::try_from(place).unwrap_or(usize::MAX) - 1;
-        let version = Version::new(number(&row, 1).map_err(decoded)?);
-        facts.tracks.insert(streams[place].clone(), version);
+        let stream = streams[usize::try_from(place).unwrap_or(usize::MAX) - 1];
+        let mut read = track_text(&row).map_err(decoded)?;
+        for part in read.unsearched() {
+            let names = (&stream.aggregate_type, stream.aggregate_id.as_str());
+            let found = carried_in(names, part).fetch_all(&mut *connection).await?;
+            read.carried = carried_found(&found).map_err(decoded)?;
+            if read.carried.is_some() {
+                break;
+            }
+        }
+        if let Some(track) = read.read().map_err(decoded)? {
+            facts.tracks.insert(stream.clone(), track.version);
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod fit;
 mod judge;
 mod links;
 mod read;
+mod read_tracks;
 mod refusal;
 mod rights;
 mod shape;

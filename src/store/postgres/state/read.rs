@@ -7,26 +7,23 @@ use sqlx::{
     postgres::{PgBindIterExt as _, PgRow},
 };
 
-use super::{catalog::quoted, shape::Shape, tracks::carried};
+use super::{
+    catalog::quoted,
+    read_tracks::{self, COLUMNS, TRACK},
+    shape::Shape,
+};
 use crate::{
     domain::{AggregateId, AggregateType, Column, Row, RowValue, StateTable},
     store::{
-        LoadedRow, ReadError, RowTrack,
+        LoadedRow, ReadError,
         postgres::{
             errors::read_error,
             reads::Readers,
             rows::{column, corrupt, number},
         },
-        row_text::{self, CarriedTrack, KeptTrack, TrackText},
+        row_text,
     },
 };
-
-/// The columns of a track, in both of its places.
-const TRACK: &str = "kept.version, kept.log_version, kept.marks, kept.agreed, kept.rowless, \
-    carried.version, carried.row_marks";
-/// A track that is kept.
-const KEPT: &str = "select version, log_version, marks, agreed, rowless from aggregate_rows \
-    where aggregate_id =";
 
 pub(super) async fn load(
     readers: &Readers,
@@ -39,13 +36,11 @@ pub(super) async fn load(
     let text: Arc<str> = format!(
         "select given.place, {TRACK}, found.* from unnest($1::text[], $2::text[]) with ordinality \
          as given (aggregate_id, id, place) \
-         left join lateral ({KEPT} given.aggregate_id and aggregate_type = $3 limit 1) as kept \
-         on true left join lateral ({}) as carried on true left join lateral (select {} from {} as held where held.{} = {} limit 1) as found \
-         on true",
-        carried("$3", "given.aggregate_id"),
+         {} left join lateral (select {} from {} as held where {} = {} limit 1) as found on true",
+        read_tracks::joined("$3", "given.aggregate_id"),
         columns(table, shape),
         shape.table.name,
-        quoted(table.key),
+        format_args!("held.{}", quoted(table.key)),
         key_shape.cast("given.id"),
     )
     .into();
@@ -59,7 +54,12 @@ pub(super) async fn load(
     let mut loaded = vec![LoadedRow::default(); ids.len()];
     for row in found.await.map_err(read_error)? {
         let place = usize::try_from(number(&row, 0)?).unwrap_or(usize::MAX) - 1;
-        loaded[place] = loaded_row(&row, table, shape)?.1;
+        let track = read_tracks::track_text(&row)?;
+        let stream = (aggregate_type, ids[place].as_str());
+        loaded[place] = LoadedRow {
+            track: read_tracks::whole_track(readers, stream, track).await?,
+            ..loaded_row(&row, table, shape)?.1
+        };
     }
     Ok(loaded)
 }
@@ -82,11 +82,10 @@ pub(super) async fn page(
     };
     let text: Arc<str> = format!(
         "select 0::bigint, {TRACK}, found.* from (select {} from {} as held {later} order by held.{key} limit $2) as found \
-         left join lateral ({KEPT} found.key and aggregate_type = $1 limit 1) as kept on true \
-         left join lateral ({}) as carried on true",
+         {}",
         columns(table, shape),
         shape.table.name,
-        carried("$1", "found.key"),
+        read_tracks::joined("$1", "found.key"),
     )
     .into();
     let found = readers.rows(|| {
@@ -97,12 +96,15 @@ pub(super) async fn page(
             .bind(after)
     });
     let found = found.await.map_err(read_error)?;
-    let rows = found.iter().map(|row| {
-        let (key, loaded) = loaded_row(row, table, shape)?;
+    let mut rows = Vec::with_capacity(found.len());
+    for row in &found {
+        let (key, mut loaded) = loaded_row(row, table, shape)?;
         let key = key.ok_or_else(|| corrupt("a row without a key"))?;
-        Ok((key, loaded))
-    });
-    rows.collect()
+        let track = read_tracks::track_text(row)?;
+        loaded.track = read_tracks::whole_track(readers, (aggregate_type, &key), track).await?;
+        rows.push((key, loaded));
+    }
+    Ok(rows)
 }
 
 /// The key, then what is mapped, the stamps, and the members of each link table.
@@ -127,22 +129,17 @@ fn columns(table: &StateTable, shape: &Shape) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-/// How many columns come before the key.
-const BEFORE_KEY: usize = 8;
-
+/// A row without its track.
 fn loaded_row(
     row: &PgRow,
     table: &StateTable,
     shape: &Shape,
 ) -> Result<(Option<String>, LoadedRow), ReadError> {
-    let mut loaded = LoadedRow {
-        track: track(row)?,
-        ..LoadedRow::default()
-    };
-    let Some(key) = column::<Option<String>>(row, BEFORE_KEY)? else {
+    let mut loaded = LoadedRow::default();
+    let Some(key) = column::<Option<String>>(row, COLUMNS)? else {
         return Ok((None, loaded));
     };
-    let mut places = BEFORE_KEY + 1..;
+    let mut places = COLUMNS + 1..;
     let mut next = || places.next().unwrap_or_default();
     let mut values = BTreeMap::new();
     for column in &table.columns {
@@ -172,25 +169,4 @@ fn value(row: &PgRow, place: usize, of: &Column, shape: &Shape) -> Result<RowVal
     let micros: Option<i64> = text.parse().ok();
     let time = micros.and_then(chrono::DateTime::from_timestamp_micros);
     Ok(time.map_or(RowValue::Text(text), RowValue::Time))
-}
-
-fn track(row: &PgRow) -> Result<Option<RowTrack>, ReadError> {
-    let kept = match column::<Option<i64>>(row, 1)? {
-        None => None,
-        Some(_) => Some(KeptTrack {
-            version: number(row, 1)?,
-            log_version: number(row, 2)?,
-            marks: column(row, 3)?,
-            agreed: column(row, 4)?,
-            rowless: column(row, 5)?,
-        }),
-    };
-    let carried = match column::<Option<String>>(row, 7)? {
-        None => None,
-        Some(marks) => Some(CarriedTrack {
-            version: number(row, 6)?,
-            marks,
-        }),
-    };
-    TrackText { kept, carried }.read()
 }

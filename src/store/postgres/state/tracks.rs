@@ -8,27 +8,17 @@ use crate::{
     store::{net_rows::NetChange, postgres::rows::bigint, row_text::stored_marks},
 };
 
-/// The newest event of a stream that carries marks of the row behind the track that is `kept`.
-pub(super) fn carried(aggregate_type: &str, aggregate_id: &str) -> String {
-    format!(
-        "select event.version, event.row_marks from domain_events as event \
-         where event.aggregate_type = {aggregate_type} and event.aggregate_id = {aggregate_id} \
-         and event.version > coalesce(kept.log_version, 0) and event.row_marks is not null \
-         order by event.version desc limit 1"
-    )
-}
-
-/// Where the track of each stream in `given` is, as `found`: as it is kept, or as an event carries it.
-pub(super) fn track_versions() -> String {
-    format!(
-        "left join lateral (select version, log_version from aggregate_rows as kept \
-         where kept.aggregate_id = given.aggregate_id \
-         and kept.aggregate_type = given.aggregate_type limit 1) as kept on true \
-         left join lateral ({}) as carried on true \
-         cross join lateral (select greatest(kept.version, carried.version) as version) as found",
-        carried("given.aggregate_type", "given.aggregate_id"),
-    )
-}
+/// That the track of a stream in `given` is not where it is expected. Behind the log version that the
+/// new track knows, no event may carry marks; so nothing before it is looked through.
+const IS_ELSEWHERE: &str = "(given.expected <> coalesce(kept.version, 0) \
+    and not (given.expected > coalesce(kept.version, 0) and exists (select from domain_events as event \
+    where event.aggregate_type = given.aggregate_type and event.aggregate_id = given.aggregate_id \
+    and event.version = given.expected and event.version > coalesce(kept.log_version, 0) \
+    and event.row_marks is not null)) \
+    or exists (select from domain_events as event \
+    where event.aggregate_type = given.aggregate_type and event.aggregate_id = given.aggregate_id \
+    and event.version > greatest(given.expected, given.log_version) \
+    and event.row_marks is not null))";
 
 impl<'a> RowWrites<'a> {
     pub(super) fn add_tracks(&mut self, changes: &[ShapedChange<'a>]) {
@@ -53,10 +43,12 @@ impl<'a> RowWrites<'a> {
         self.given_numbers(&mut given, "expected", expected.collect());
         // The lock of all writers was taken before, so this sees where each track is.
         let from = format!(
-            "slot cross join lateral (select given.* from {} {} \
-             where coalesce(found.version, 0) = given.expected) as given",
+            "slot cross join lateral (select given.* from {} \
+             left join lateral (select version, log_version from aggregate_rows as kept \
+             where kept.aggregate_id = given.aggregate_id \
+             and kept.aggregate_type = given.aggregate_type limit 1) as kept on true \
+             where not {IS_ELSEWHERE}) as given",
             given.text(),
-            track_versions(),
         );
         self.add_upserted(&from, "excluded.version", by_track.len());
     }

@@ -8,6 +8,7 @@ mod fit;
 mod key;
 mod read;
 mod standing;
+mod tracks;
 mod write;
 
 use std::sync::Arc;
@@ -102,16 +103,6 @@ pub(super) async fn look_up_rows(
         }
     }
     Ok(())
-}
-
-/// A column of the newest event that carries marks of the row behind the track that is `kept`.
-fn carried(column: &str, aggregate_type: &str, aggregate_id: &str) -> String {
-    format!(
-        "(select event.{column} from domain_events as event \
-         where event.aggregate_type = {aggregate_type} and event.aggregate_id = {aggregate_id} \
-         and event.version > coalesce(kept.log_version, 0) and event.row_marks is not null \
-         order by event.version desc limit 1)"
-    )
 }
 
 /// Those of one table together.

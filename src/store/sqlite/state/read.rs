@@ -4,45 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{carried, key::Key, quoted, read_failed};
+use super::{key::Key, quoted, read_failed, tracks};
 use crate::{
     domain::{
         AggregateId, AggregateType, Column, LinkTable, Row, RowValue, StateTable, UnmappableRow,
     },
-    store::{
-        LoadedRow, ReadError, RowTrack,
-        row_text::{self, CarriedTrack, KeptTrack, TrackText},
-        sqlite::{corrupt, rows::natural},
-    },
+    store::{LoadedRow, ReadError, row_text, sqlite::corrupt},
 };
-
-/// The columns of a track, in both of its places.
-const TRACK: &str = "kept.version, kept.log_version, kept.marks, kept.agreed, kept.rowless, \
-    carried.version, carried.row_marks";
-/// How many columns come before the key.
-const BEFORE_KEY: usize = 8;
 
 /// Rows that are asked for.
 pub(super) struct Wanted<'a> {
     table: &'a StateTable,
-    /// Pairs of a type and an id, as JSON.
-    streams: String,
-    count: usize,
+    streams: Vec<(&'a AggregateType, &'a AggregateId)>,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new<'s>(
+    pub(super) fn new(
         table: &'a StateTable,
-        streams: impl Iterator<Item = (&'s AggregateType, &'s AggregateId)>,
+        streams: impl Iterator<Item = (&'a AggregateType, &'a AggregateId)>,
     ) -> Self {
-        let streams: Vec<[&str; 2]> = streams
-            .map(|(aggregate_type, id)| [aggregate_type.as_str(), id.as_str()])
-            .collect();
         Self {
             table,
-            count: streams.len(),
-            streams: serde_json::to_string(&streams).unwrap_or_default(),
+            streams: streams.collect(),
         }
+    }
+
+    /// Pairs of a type and an id, as JSON.
+    fn names(&self) -> String {
+        let streams = self.streams.iter();
+        let names = streams.map(|(aggregate_type, id)| [aggregate_type.as_str(), id.as_str()]);
+        serde_json::to_string(&names.collect::<Vec<_>>()).unwrap_or_default()
     }
 
     /// The rows in the order in which they were asked for.
@@ -53,26 +44,33 @@ impl<'a> Wanted<'a> {
         let table = self.table;
         let (name, key) = (quoted(&table.name), quoted(table.key));
         let text = format!(
-            "select given.key, {TRACK}, {} from json_each(?) as given \
+            "select given.key, {}, {} from json_each(?) as given \
              left join {name} as held on held.{key} = given.value ->> 1 \
              and cast(held.{key} as text) = given.value ->> 1 \
              left join aggregate_rows as kept on kept.aggregate_type = given.value ->> 0 \
              and kept.aggregate_id = given.value ->> 1 \
              left join domain_events as carried on carried.position = {}",
+            tracks::columns("given.value ->> 0", "given.value ->> 1"),
             columns(table),
-            carried("position", "given.value ->> 0", "given.value ->> 1"),
+            tracks::carried("given.value ->> 0", "given.value ->> 1"),
         );
         // Safe: names of the mapping between quotes; values are parameters.
         let found = sqlx::query(AssertSqlSafe(text))
-            .bind(self.streams)
-            .fetch_all(connection)
+            .bind(self.names())
+            .fetch_all(&mut *connection)
             .await
             .map_err(read_failed)?;
-        let mut loaded = vec![LoadedRow::default(); self.count];
+        let mut loaded = vec![LoadedRow::default(); self.streams.len()];
         for row in &found {
             let place: i64 = row.try_get(0).map_err(read_failed)?;
             let place = usize::try_from(place).unwrap_or(usize::MAX);
-            loaded[place] = loaded_row(row, table)?.1;
+            let (aggregate_type, id) = self.streams[place];
+            let track = tracks::track_text(row)?;
+            let track = tracks::whole_track(connection, (aggregate_type, id.as_str()), track);
+            loaded[place] = LoadedRow {
+                track: track.await?,
+                ..loaded_row(row, table)?.1
+            };
         }
         Ok(loaded)
     }
@@ -97,14 +95,16 @@ pub(super) async fn page(
         Some(Key::Text(_) | Key::Blob(_)) => format!("held.{key} > ?3"),
         Some(Key::OddText(_)) => format!("held.{key} > cast(?3 as text)"),
     };
+    let id = format!("cast(held.{key} as text)");
     let text = format!(
-        "select 0, {TRACK}, {} from {name} as held \
+        "select 0, {}, {} from {name} as held \
          left join aggregate_rows as kept on kept.aggregate_type = ?1 \
-         and kept.aggregate_id = cast(held.{key} as text) and typeof(held.{key}) <> 'blob' \
+         and kept.aggregate_id = {id} and typeof(held.{key}) <> 'blob' \
          left join domain_events as carried on typeof(held.{key}) <> 'blob' \
          and carried.position = {} where {later} order by held.{key} limit ?2",
+        tracks::columns("?1", &id),
         columns(table),
-        carried("position", "?1", &format!("cast(held.{key} as text)")),
+        tracks::carried("?1", &id),
     );
     // Safe: as in `load`.
     let page = sqlx::query(AssertSqlSafe(text))
@@ -115,9 +115,16 @@ pub(super) async fn page(
         Some(Key::Text(text)) => page.bind(text),
         Some(Key::Blob(bytes) | Key::OddText(bytes)) => page.bind(bytes),
     };
-    let found = page.fetch_all(connection).await.map_err(read_failed)?;
+    let found = page
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(read_failed)?;
     for row in &found {
-        let (key, loaded) = loaded_row(row, table)?;
+        let (key, mut loaded) = loaded_row(row, table)?;
+        if let Key::Text(id) = &key {
+            let track = tracks::track_text(row)?;
+            loaded.track = tracks::whole_track(connection, (aggregate_type, id), track).await?;
+        }
         rows.push((key.to_text(), loaded));
     }
     Ok(rows)
@@ -177,7 +184,7 @@ fn columns(table: &StateTable) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-fn text(row: &SqliteRow, place: usize) -> Result<Option<String>, ReadError> {
+pub(super) fn text(row: &SqliteRow, place: usize) -> Result<Option<String>, ReadError> {
     row.try_get(place).map_err(read_failed)
 }
 
@@ -203,7 +210,7 @@ impl Columns<'_> {
         let place = self.place;
         self.place += 1;
         let bytes: Option<Vec<u8>> = self.row.try_get(place).map_err(read_failed)?;
-        let is_blob = self.blobs.as_bytes().get(place - BEFORE_KEY) == Some(&b'1');
+        let is_blob = self.blobs.as_bytes().get(place - tracks::COLUMNS) == Some(&b'1');
         Ok(bytes.map(|bytes| match String::from_utf8(bytes) {
             Ok(text) if is_blob => Cell::Blob(text.into_bytes()),
             Ok(text) => Cell::Text(text),
@@ -273,15 +280,13 @@ impl Cell {
     }
 }
 
+/// A row without its track.
 fn loaded_row(row: &SqliteRow, table: &StateTable) -> Result<(Key, LoadedRow), ReadError> {
-    let mut loaded = LoadedRow {
-        track: track(row)?,
-        ..LoadedRow::default()
-    };
-    let flags = BEFORE_KEY + 1 + table.columns.len() + table.stamps.len() + table.links.len();
+    let mut loaded = LoadedRow::default();
+    let flags = tracks::COLUMNS + 1 + table.columns.len() + table.stamps.len() + table.links.len();
     let mut columns = Columns {
         row,
-        place: BEFORE_KEY,
+        place: tracks::COLUMNS,
         blobs: text(row, flags)?.unwrap_or_default(),
         unreadable: None,
     };
@@ -310,26 +315,4 @@ fn loaded_row(row: &SqliteRow, table: &StateTable) -> Result<(Key, LoadedRow), R
     loaded.row = Some(Row { values, links });
     loaded.unreadable = columns.unreadable;
     Ok((key, loaded))
-}
-
-fn track(row: &SqliteRow) -> Result<Option<RowTrack>, ReadError> {
-    let number = |place: usize| row.try_get::<Option<i64>, _>(place).map_err(read_failed);
-    let kept = match (number(1)?, number(2)?) {
-        (Some(version), Some(log_version)) => Some(KeptTrack {
-            version: natural(version, "a track's version")?,
-            log_version: natural(log_version, "a track's version of the log")?,
-            marks: text(row, 3)?,
-            agreed: text(row, 4)?,
-            rowless: text(row, 5)?,
-        }),
-        _ => None,
-    };
-    let carried = match (number(6)?, text(row, 7)?) {
-        (Some(version), Some(marks)) => Some(CarriedTrack {
-            version: natural(version, "an event's version")?,
-            marks,
-        }),
-        _ => None,
-    };
-    TrackText { kept, carried }.read()
 }

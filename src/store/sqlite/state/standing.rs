@@ -8,9 +8,10 @@
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::{
-    by_table, carried, quoted,
+    by_table, quoted,
     read::Wanted,
     read_failed,
+    tracks::IS_ELSEWHERE,
     write::{Statement, text_written},
 };
 use crate::{
@@ -93,7 +94,8 @@ async fn is_same_text(
             .bind(change.stream.aggregate_type.as_str().to_owned())
             .bind(change.stream.aggregate_id.as_str().to_owned())
             .bind(change.before.is_some())
-            .bind(change.expected.map(|expected| integer(expected.get())));
+            .bind(change.expected.map(|expected| integer(expected.get())))
+            .bind(integer(change.track.log_version.get()));
         query = bound_before(query, change);
     }
     let answer = query.fetch_one(connection).await.map_err(read_failed)?;
@@ -103,12 +105,11 @@ async fn is_same_text(
 /// Asks whether none of so many rows is different.
 fn question(table: &StateTable, rows: usize) -> String {
     let (name, key) = (quoted(&table.name), quoted(table.key));
-    let names = ["type", "id", "is_there", "track"].map(str::to_owned);
+    let names = ["type", "id", "is_there", "track", "known"].map(str::to_owned);
     let names: Vec<String> = names.into_iter().chain(before_names(table)).collect();
     let row = format!("({})", vec!["?"; names.len()].join(","));
     let rows = vec![row; rows].join(",");
     let names = names.join(", ");
-    let carried = carried("version", "given.type", "given.id");
     let differs = differs(table);
     format!(
         "with given ({names}) as (values {rows}) \
@@ -117,8 +118,7 @@ fn question(table: &StateTable, rows: usize) -> String {
          left join aggregate_rows as kept on given.track is not null \
          and kept.aggregate_type = given.type and kept.aggregate_id = given.id \
          where (held.{key} is not null) <> given.is_there \
-         or (given.track is not null and given.track <> \
-         max(coalesce(kept.version, 0), coalesce({carried}, 0))) \
+         or (given.track is not null and {IS_ELSEWHERE}) \
          or (given.is_there and {differs}))"
     )
 }

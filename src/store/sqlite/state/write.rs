@@ -26,30 +26,32 @@ pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 /// When it is looked at whether rows are what their changes were decided on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store::sqlite) enum Look {
-    /// While they are written, where a text can say so. What is not written then may be the same all
-    /// the same, and what is refused may be another.
+    /// While they are updated, where a text can say so. What is not updated then may be the same all
+    /// the same.
     Writing,
     /// Before they are written.
     First,
 }
 
 impl Look {
-    /// Whether the statement that writes a row sees that it is another.
+    /// Whether the statement that writes a row sees that it is another. Of what is inserted a trigger of
+    /// theirs may make something else before an index objects.
     fn is_in_the_write(self, change: &NetChange<'_>) -> bool {
-        let is_seen = matches!(change.write(), Write::Update | Write::Insert);
-        self == Self::Writing && is_seen && change.expected.is_none() && is_all_text(change)
+        let is_update = change.write() == Write::Update;
+        self == Self::Writing && is_update && change.expected.is_none() && is_all_text(change)
     }
 }
 
-/// Writes what the commits do to rows, or objects where one is not what it was decided on.
+/// Writes what the commits do to rows, or objects where one is not what it was decided on. Whether all
+/// is written: where not, it has to be undone and [looked at first](Look::First).
 pub(in crate::store::sqlite) async fn write_rows(
     connection: &mut SqliteConnection,
     commits: &[&Commit],
     look: Look,
-) -> Result<(), InsertError> {
+) -> Result<bool, InsertError> {
     let changes = net_changes(commits);
     if changes.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let asked = changes
         .iter()
@@ -65,28 +67,39 @@ pub(in crate::store::sqlite) async fn write_rows(
         for write in [Write::Delete, Write::Update, Write::Insert] {
             let alike = table.iter().copied();
             let alike: Vec<_> = alike.filter(|change| change.write() == write).collect();
-            write_alike(connection, (write, look), &alike).await?;
+            if !write_alike(connection, (write, look), &alike).await? {
+                return Ok(false);
+            }
         }
         for link in &table[0].table.links {
             write_links(connection, link, &table).await?;
         }
     }
-    write_tracks(connection, &changes).await
+    write_tracks(connection, &changes).await?;
+    Ok(true)
 }
 
 async fn run(
     connection: &mut SqliteConnection,
     statement: Statement<'_>,
-    rows: Option<usize>,
-) -> Result<(), InsertError> {
+) -> Result<u64, InsertError> {
     let done = statement.execute(connection).await;
     let done = done.map_err(|error| match refused_columns(&error) {
         Some(columns) => InsertError::Refused(columns),
         None => insert_error(error),
     })?;
-    match rows {
-        Some(rows) if done.rows_affected() != rows as u64 => Err(InsertError::Conflict),
-        Some(_) | None => Ok(()),
+    Ok(done.rows_affected())
+}
+
+/// Runs what has to write so many rows.
+async fn run_on(
+    connection: &mut SqliteConnection,
+    statement: Statement<'_>,
+    rows: usize,
+) -> Result<(), InsertError> {
+    match run(connection, statement).await? {
+        written if written == rows as u64 => Ok(()),
+        _ => Err(InsertError::Conflict),
     }
 }
 
@@ -95,7 +108,7 @@ async fn write_alike(
     connection: &mut SqliteConnection,
     (write, look): (Write, Look),
     changes: &[&NetChange<'_>],
-) -> Result<(), InsertError> {
+) -> Result<bool, InsertError> {
     let kind = |change: &NetChange<'_>| -> (bool, Vec<&'static str>) {
         let stamps = change.stamps.iter().map(|(name, _)| *name);
         (look.is_in_the_write(change), stamps.collect())
@@ -104,10 +117,13 @@ async fn write_alike(
     changes.sort_by_cached_key(|change| kind(change));
     for alike in changes.chunk_by(|one, next| kind(one) == kind(next)) {
         for chunk in alike.chunks(MAX_ROWS) {
-            write_chunk(connection, write, look.is_in_the_write(chunk[0]), chunk).await?;
+            let is_guarded = look.is_in_the_write(chunk[0]);
+            if !write_chunk(connection, write, is_guarded, chunk).await? {
+                return Ok(false);
+            }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 async fn write_chunk(
@@ -115,9 +131,8 @@ async fn write_chunk(
     write: Write,
     is_guarded: bool,
     chunk: &[&NetChange<'_>],
-) -> Result<(), InsertError> {
+) -> Result<bool, InsertError> {
     let first = chunk[0];
-    let is_guarded = is_guarded && write == Write::Update;
     let (table, key) = (quoted(&first.table.name), quoted(first.table.key));
     let mut columns: Vec<&'static str> = Vec::new();
     if write != Write::Delete {
@@ -153,7 +168,7 @@ async fn write_chunk(
             )
         }
         Write::Delete => format!("delete from {table} where {key} in (values {rows})"),
-        Write::Absent | Write::Keep => return Ok(()),
+        Write::Absent | Write::Keep => return Ok(true),
     };
     // Safe: names of the mapping between quotes; values are parameters.
     let mut statement = sqlx::query(AssertSqlSafe(text));
@@ -166,7 +181,11 @@ async fn write_chunk(
             statement = bound_before(statement, change);
         }
     }
-    run(connection, statement, Some(chunk.len())).await
+    if is_guarded {
+        return Ok(run(connection, statement).await? == chunk.len() as u64);
+    }
+    run_on(connection, statement, chunk.len()).await?;
+    Ok(true)
 }
 
 fn value_after<'a>(change: &NetChange<'a>, name: &str) -> Option<&'a RowValue> {
@@ -242,7 +261,7 @@ async fn write_links(
                     .bind((*owner).to_owned())
                     .bind((*member).to_owned());
             }
-            run(connection, statement, None).await?;
+            run(connection, statement).await?;
         }
     }
     Ok(())
@@ -280,7 +299,7 @@ async fn write_tracks(
                     .bind(agreed)
                     .bind(rowless.map(|state| state.get().to_owned()));
             }
-            run(connection, statement, Some(chunk.len())).await?;
+            run_on(connection, statement, chunk.len()).await?;
         }
     }
     Ok(())
