@@ -134,10 +134,10 @@ impl Row {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn row(name: &str, roles: &[&str]) -> Row {
+    pub(in crate::domain) fn row(name: &str, roles: &[&str]) -> Row {
         Row {
             values: BTreeMap::from([("name", RowValue::Text(name.to_owned()))]),
             links: BTreeMap::from([(

@@ -196,17 +196,7 @@ mod tests {
 
     use chrono::DateTime;
 
-    use super::*;
-
-    fn row(name: &str, roles: &[&str]) -> Row {
-        Row {
-            values: BTreeMap::from([("name", RowValue::Text(name.to_owned()))]),
-            links: BTreeMap::from([(
-                "roles",
-                roles.iter().map(|role| (*role).to_owned()).collect(),
-            )]),
-        }
-    }
+    use super::{super::row::tests::row, *};
 
     #[test]
     fn marks_are_stored_as_they_always_were() {
