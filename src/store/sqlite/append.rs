@@ -44,26 +44,19 @@ pub(super) async fn append(
 
 impl AppendConnection for WriteConnection {
     async fn insert(&mut self, commits: &[&Commit]) -> Result<Position, InsertError> {
-        let look = self.look();
-        match self.write(commits, look).await {
-            Ok(Some(first)) => return Ok(first),
-            Ok(None) => self.in_doubt(),
-            Err(error) => {
-                self.rollback().await;
-                return Err(error);
+        let mut look = self.look();
+        loop {
+            let written = self.write(commits, look).await;
+            if let Ok(Some(first)) = written {
+                return Ok(first);
             }
-        }
-        self.rollback().await;
-        match self.write(commits, Look::First).await {
-            Ok(Some(first)) => Ok(first),
-            Ok(None) => {
-                self.rollback().await;
-                Err(InsertError::Conflict)
+            self.rollback().await;
+            written?;
+            if look == Look::First {
+                return Err(InsertError::Conflict);
             }
-            Err(error) => {
-                self.rollback().await;
-                Err(error)
-            }
+            self.in_doubt();
+            look = Look::First;
         }
     }
 
