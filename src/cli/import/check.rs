@@ -6,8 +6,18 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::{BuildHasher as _, RandomState},
+    io,
+    num::NonZero,
+    pin::pin,
     sync::Arc,
+    thread::available_parallelism,
 };
+
+use futures_util::{
+    TryStreamExt as _,
+    stream::{self, Stream, StreamExt as _},
+};
+use tokio::task::spawn_blocking;
 
 use super::source::Source;
 use crate::{
@@ -25,8 +35,16 @@ const MAX_TOLD: u64 = 100;
 /// Streams looked up in one call.
 const LOOKUP: usize = 500;
 
+/// Bytes of the input that are taken apart together, and how many such pages at once at most: so much
+/// of it is in memory, and a line more of each.
+const PAGE_BYTES: usize = 512 * 1024;
+const MOST_PAGES: usize = 8;
+
+/// A line, by its number, taken apart.
+type Taken = (u64, Result<Incoming, BadLine>);
+
 /// The input as it was found: nothing is wrong with it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) events: u64,
     pub(super) streams: Streams,
@@ -98,15 +116,16 @@ pub(super) async fn check(
         before: store.last_position().await?,
     };
     let mut events = 0;
-    let mut lines = source.lines()?;
-    while let Some((number, line)) = lines.next()? {
-        events += 1;
-        let read = portable::read(line);
-        if let Err(mistake) = read.and_then(|event| checker.check(number, &event)) {
-            checker.tell(number, &mistake);
-        }
-        if checker.firsts.len() >= LOOKUP {
-            checker.look_up().await?;
+    let mut pages = pin!(pages(source)?);
+    while let Some(page) = pages.try_next().await? {
+        for (number, read) in page {
+            events += 1;
+            if let Err(mistake) = read.and_then(|event| checker.check(number, &event)) {
+                checker.tell(number, &mistake);
+            }
+            if checker.firsts.len() >= LOOKUP {
+                checker.look_up().await?;
+            }
         }
     }
     checker.look_up().await?;
@@ -119,6 +138,28 @@ pub(super) async fn check(
         has_known: checker.has_known,
         before: checker.before,
     })
+}
+
+/// The input in its order, taken apart on all cores.
+fn pages(source: &Source) -> io::Result<impl Stream<Item = io::Result<Vec<Taken>>>> {
+    let lines = source.lines()?;
+    let pages = stream::try_unfold(lines, async |mut lines| {
+        let page = lines.page(PAGE_BYTES)?;
+        Ok((!page.is_empty()).then_some((page, lines)))
+    });
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    Ok(pages.map(taken).buffered(cores.min(MOST_PAGES)))
+}
+
+async fn taken(page: io::Result<Vec<(u64, String)>>) -> io::Result<Vec<Taken>> {
+    let page = page?;
+    let taking = move || {
+        let lines = page.into_iter();
+        lines
+            .map(|(number, line)| (number, portable::read(&line)))
+            .collect()
+    };
+    spawn_blocking(taking).await.map_err(io::Error::other)
 }
 
 impl Checker<'_> {

@@ -26,6 +26,7 @@ impl Source {
             reader: BufReader::with_capacity(256 * 1024, file),
             text: String::new(),
             number: 0,
+            failed: None,
         })
     }
 }
@@ -36,6 +37,8 @@ pub(super) struct Lines {
     reader: BufReader<File>,
     text: String,
     number: u64,
+    /// What ended a page, told with the next.
+    failed: Option<io::Error>,
 }
 
 impl Lines {
@@ -54,6 +57,29 @@ impl Lines {
             }
         }
         Ok(Some((self.number, self.text.trim())))
+    }
+
+    /// The next lines that are not empty, until they have so many bytes; none at the end. What comes
+    /// before an error is given first.
+    pub(super) fn page(&mut self, bytes: usize) -> io::Result<Vec<(u64, String)>> {
+        let (mut page, mut read) = (Vec::new(), 0);
+        while read < bytes && self.failed.is_none() {
+            match self.next() {
+                Ok(Some((number, line))) => {
+                    read += line.len();
+                    page.push((number, line.to_owned()));
+                }
+                Ok(None) => break,
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        match self.failed.take() {
+            Some(error) if page.is_empty() => Err(error),
+            failed => {
+                self.failed = failed;
+                Ok(page)
+            }
+        }
     }
 }
 
@@ -78,4 +104,40 @@ fn spooled(from: &mut impl io::Read) -> io::Result<Source> {
     fs::remove_file(&path)?;
     io::copy(from, &mut file)?;
     Ok(Source(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_before_a_line_that_cannot_be_read_is_given_first() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"one\n\ntwo\n\xff\nfour\n").unwrap();
+        let mut lines = Source::open(file.path()).unwrap().lines().unwrap();
+
+        let page = lines.page(1000).unwrap();
+
+        assert_eq!(page, [(1, "one".to_owned()), (3, "two".to_owned())]);
+        let error = lines.page(1000).unwrap_err().to_string();
+        assert!(error.starts_with("line 4: "), "{error}");
+    }
+
+    #[test]
+    fn a_page_ends_with_the_line_that_fills_it() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"one\ntwo\nthree\n").unwrap();
+        let mut lines = Source::open(file.path()).unwrap().lines().unwrap();
+
+        let mut pages: Vec<Vec<u64>> = Vec::new();
+        while let page = lines.page(4).unwrap()
+            && !page.is_empty()
+        {
+            pages.push(page.into_iter().map(|(number, _)| number).collect());
+        }
+
+        assert_eq!(pages, [vec![1, 2], vec![3]]);
+    }
 }

@@ -42,7 +42,7 @@ pub(super) async fn write(
     let mut outcome = Outcome::default();
     let mut appending: Option<Appending> = None;
     loop {
-        let batch = next_batch(&mut lines, checked, &outcome.refused, batch as usize)?;
+        let mut batch = next_batch(&mut lines, batch as usize)?;
         if let Some(appending) = appending.take() {
             let (commits, verdicts) = appending
                 .await
@@ -54,6 +54,12 @@ pub(super) async fn write(
         if batch.read == 0 {
             bar.finish_and_clear();
             return Ok(outcome.sums);
+        }
+        // Only now: what follows on an event that is refused is so too, whatever version that led to.
+        let refused = &outcome.refused;
+        if !refused.is_empty() {
+            let stands = |commit: &Commit| !refused.contains(&checked.streams.key(&commit.stream));
+            batch.commits.retain(stands);
         }
         outcome.sums.refused += (batch.read - batch.commits.len()) as u64;
         if !batch.commits.is_empty() {
@@ -69,12 +75,7 @@ struct Batch {
     commits: Vec<Commit>,
 }
 
-fn next_batch(
-    lines: &mut Lines,
-    checked: &Checked,
-    refused: &HashSet<u128>,
-    most: usize,
-) -> Result<Batch, CliError> {
+fn next_batch(lines: &mut Lines, most: usize) -> Result<Batch, CliError> {
     let mut batch = Batch {
         read: 0,
         commits: Vec::with_capacity(most),
@@ -89,9 +90,7 @@ fn next_batch(
         let commit = portable::read(line).map_err(changed)?.commit;
         batch.read += 1;
         bytes += commit.size_bytes();
-        if refused.is_empty() || !refused.contains(&checked.streams.key(&commit.stream)) {
-            batch.commits.push(commit);
-        }
+        batch.commits.push(commit);
     }
     Ok(batch)
 }
@@ -219,5 +218,43 @@ fn why(loss: &Loss) -> String {
         Loss::Claim { .. } | Loss::Key(_) | Loss::Row | Loss::Refused { .. } => {
             "something of it is another's".to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    /// An event of the invoice `i1`; `id` makes it another's.
+    fn line(id: u32, version: u32) -> String {
+        format!(
+            r#"{{"id":"01J{id:023}","aggregate_id":"i1","aggregate_type":"Invoice","event_type":"InvoiceNotedEvent","event_data":{{}},"version":{version},"schema_version":1,"occurred_at":"2026-09-21T14:13:20Z","created_by":"them","correlation_id":"01J{id:023}","causation_id":null}}"#
+        )
+    }
+
+    #[tokio::test]
+    async fn what_follows_on_a_refused_event_is_refused_though_its_version_fits() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for version in 1..=4 {
+            writeln!(file, "{}", line(version, version)).unwrap();
+        }
+        let source = Source::open(file.path()).unwrap();
+        let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new());
+        let checked = Checked {
+            events: 4,
+            ..Checked::default()
+        };
+        // Somebody else's, since the input was checked: as many as the first batch has.
+        let theirs = [1, 2].map(|version| portable::read(&line(90 + version, version)).unwrap());
+        let theirs = theirs.map(|read| read.commit);
+        store.append(Arc::from(theirs)).await.unwrap();
+
+        let sums = write(&source, &store, &checked, 2).await.unwrap();
+
+        assert_eq!((sums.stored, sums.already, sums.refused), (0, 0, 4));
+        assert_eq!(store.last_position().await.unwrap(), Position::new(2));
     }
 }
