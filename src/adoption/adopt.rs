@@ -1,10 +1,12 @@
 //! Adopting: each row that has no events gets its first one.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
+
+use futures_util::{TryStreamExt as _, stream};
 
 use super::{
-    Adoption, AdoptionError,
-    draft::{Drafting, Drafts},
+    Adoption, AdoptionError, Inner,
+    draft::{Drafting, Drafts, Tally},
     walk::Cursor,
 };
 use crate::{
@@ -14,6 +16,9 @@ use crate::{
 
 /// How often a row that changes under our hands is read anew.
 const MOST_TRIES: u32 = 10;
+
+/// Pages at the store at once: the statement of the next is made while one is stored.
+const AT_ONCE: usize = 2;
 
 /// What is adopted, and how much of it at once.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +90,9 @@ impl Adoption {
         };
         let mapped = self.checked(aggregate_type, access).await?;
         let inner = &*self.inner;
-        let mut walk = self.walk(&mapped, Cursor::START, options.batch);
+        let walk = self
+            .walk(&mapped, Cursor::START, options.batch)
+            .with_tracks();
         let drafting = Drafting {
             inner,
             mapped: &*mapped,
@@ -93,41 +100,70 @@ impl Adoption {
         };
         let mut run = Run {
             drafting: &drafting,
-            is_trial: options.dry_run,
             done: Adopted::default(),
             tell: &mut tell,
         };
-        let mut page = drafting.next(&mut walk).await?;
-        while let Some(drafts) = page {
-            // The next page is read and made ready while the store writes this one.
-            let (written, next) = tokio::join!(run.page(drafts), drafting.next(&mut walk));
-            written?;
-            page = next?;
+        let pages = stream::try_unfold(walk, |mut walk| async {
+            let page = drafting.next(&mut walk).await?;
+            Ok::<_, AdoptionError>(page.map(|drafts| (drafts, walk)))
+        });
+        if options.dry_run {
+            let mut pages = pin!(pages);
+            while let Some(drafts) = pages.try_next().await? {
+                let rows = run.note(drafts.tally);
+                run.count(&drafts.commits).await?;
+                (run.tell)(AdoptProgress::Rows(rows));
+            }
+        } else {
+            let stored = pages.map_ok(|drafts| inner.stored(drafts));
+            let mut stored = pin!(stored.try_buffered(AT_ONCE));
+            while let Some(page) = stored.try_next().await? {
+                let rows = run.note(page.tally);
+                run.judge(&page.commits, page.verdicts).await?;
+                (run.tell)(AdoptProgress::Rows(rows));
+            }
         }
         Ok(run.done)
     }
 }
 
+/// A page that was handed to the store.
+struct Stored {
+    commits: Arc<[Commit]>,
+    verdicts: Result<Vec<Verdict>, AppendError>,
+    tally: Tally,
+}
+
+impl Inner {
+    async fn stored(&self, drafts: Drafts) -> Result<Stored, AdoptionError> {
+        let commits: Arc<[Commit]> = drafts.commits.into();
+        let verdicts = if commits.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.append(&commits).await
+        };
+        Ok(Stored {
+            commits,
+            verdicts,
+            tally: drafts.tally,
+        })
+    }
+}
+
 struct Run<'a> {
     drafting: &'a Drafting<'a>,
-    is_trial: bool,
     done: Adopted,
     tell: &'a mut (dyn FnMut(AdoptProgress) + Send),
 }
 
 impl Run<'_> {
-    async fn page(&mut self, drafts: Drafts) -> Result<(), AdoptionError> {
-        self.done.had_events += drafts.had_events;
-        for refused in drafts.refused {
+    /// Counts and tells what is not in the commits of a page; gives how many rows it has.
+    fn note(&mut self, tally: Tally) -> u64 {
+        self.done.had_events += tally.had_events;
+        for refused in tally.refused {
             self.refuse(refused);
         }
-        if self.is_trial {
-            self.count(&drafts.commits).await?;
-        } else if !drafts.commits.is_empty() {
-            self.store(drafts.commits).await?;
-        }
-        (self.tell)(AdoptProgress::Rows(drafts.rows));
-        Ok(())
+        tally.rows
     }
 
     /// What would become of commits, as far as the log tells.
@@ -150,13 +186,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn store(&mut self, commits: Vec<Commit>) -> Result<(), AdoptionError> {
-        let commits: Arc<[Commit]> = commits.into();
-        let verdicts = match self.drafting.inner.append(&commits).await {
+    /// What came of commits.
+    async fn judge(
+        &mut self,
+        commits: &[Commit],
+        verdicts: Result<Vec<Verdict>, AppendError>,
+    ) -> Result<(), AdoptionError> {
+        let verdicts = match verdicts {
             Ok(verdicts) => verdicts,
             // One that no store can hold must not keep its neighbours from being adopted.
             Err(AppendError::Unstorable(_)) if commits.len() > 1 => {
-                return self.store_one_by_one(&commits).await;
+                return self.store_one_by_one(commits).await;
             }
             Err(AppendError::Unstorable(cause)) => {
                 let key = commits[0].stream.aggregate_id.to_string();
@@ -177,7 +217,9 @@ impl Run<'_> {
 
     async fn store_one_by_one(&mut self, commits: &[Commit]) -> Result<(), AdoptionError> {
         for commit in commits {
-            Box::pin(self.store(vec![commit.clone()])).await?;
+            let alone: Arc<[Commit]> = Arc::from([commit.clone()]);
+            let verdicts = self.drafting.inner.append(&alone).await;
+            Box::pin(self.judge(&alone, verdicts)).await?;
         }
         Ok(())
     }

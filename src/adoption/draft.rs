@@ -23,8 +23,14 @@ pub(super) struct Drafting<'a> {
 /// A page of rows as it is to be stored.
 #[derive(Default)]
 pub(super) struct Drafts {
-    pub(super) rows: u64,
     pub(super) commits: Vec<Commit>,
+    pub(super) tally: Tally,
+}
+
+/// How many rows a page has, and those of them that get no commit.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) rows: u64,
     pub(super) had_events: u64,
     pub(super) refused: Vec<Unadopted>,
 }
@@ -36,20 +42,18 @@ impl Drafting<'_> {
         let Some(Page::Rows(rows)) = walk.next().await? else {
             return Ok(None);
         };
-        let mut drafts = Drafts {
-            rows: rows.len() as u64,
-            ..Drafts::default()
-        };
+        let mut drafts = Drafts::default();
+        drafts.tally.rows = rows.len() as u64;
         for (key, loaded) in rows {
             let track = loaded.track.as_ref();
             // It has been met with events. Of others it comes out when theirs is refused.
             if track.is_some_and(|track| track.log_version > Version::ZERO) {
-                drafts.had_events += 1;
+                drafts.tally.had_events += 1;
                 continue;
             }
             match self.first_commit(&key, &loaded) {
                 Ok(commit) => drafts.commits.push(commit),
-                Err(reason) => drafts.refused.push(Unadopted { key, reason }),
+                Err(reason) => drafts.tally.refused.push(Unadopted { key, reason }),
             }
         }
         Ok(Some(drafts))

@@ -156,7 +156,7 @@ impl Adoption {
     pub async fn count_rows(&self, aggregate_type: &str) -> Result<u64, AdoptionError> {
         let mapped = self.checked(aggregate_type, RowAccess::Read).await?;
         let rows = &self.inner.rows;
-        Ok(rows.count(mapped.aggregate_type(), mapped.table()).await?)
+        Ok(rows.count(mapped.table()).await?)
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -170,6 +170,7 @@ impl Adoption {
             rows: Arc::clone(&self.inner.rows),
             mapped: Arc::clone(mapped),
             page: page.max(1),
+            tracks: false,
             cursor: Some(cursor),
         }
     }

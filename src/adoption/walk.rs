@@ -40,11 +40,21 @@ pub(super) struct Walk {
     pub(super) mapped: Arc<dyn Mapped>,
     /// How many in a page, one at least.
     pub(super) page: u32,
+    /// Whether rows come with their tracks.
+    pub(super) tracks: bool,
     /// Nothing at the end.
     pub(super) cursor: Option<Cursor>,
 }
 
 impl Walk {
+    /// It reads rows with what is known of them.
+    pub(super) fn with_tracks(self) -> Self {
+        Self {
+            tracks: true,
+            ..self
+        }
+    }
+
     /// The next page; none at the end. It may be empty where the rows end.
     pub(super) async fn next(&mut self) -> Result<Option<Page>, ReadError> {
         let aggregate_type = self.mapped.aggregate_type();
@@ -52,9 +62,8 @@ impl Walk {
             None => None,
             Some(Cursor::Rows(after)) => {
                 let table = self.mapped.table();
-                let page = self
-                    .rows
-                    .page(aggregate_type, table, after.as_deref(), self.page);
+                let log = self.tracks.then_some(aggregate_type);
+                let page = self.rows.page(log, table, after.as_deref(), self.page);
                 let page = page.await?;
                 self.cursor = Some(if page.len() < self.page as usize {
                     Cursor::Log(None)

@@ -144,13 +144,14 @@ pub trait StateRows: Debug + Send + Sync + 'static {
 
     /// The rows of a table after a key, `limit` at most, in the order in which the table's own index
     /// has its keys (on PostgreSQL that of the column's collation, not always that of bytes); a key
-    /// is given as it stands, though it may be no valid id. Tracks without a row are not among them.
+    /// is given as it stands, though it may be no valid id. Each has its track in the log of this
+    /// aggregate type; without a type none is looked up. Tracks without a row are not among them.
     ///
     /// # Errors
     /// [`ReadError`].
     async fn page(
         &self,
-        aggregate_type: &AggregateType,
+        aggregate_type: Option<&AggregateType>,
         table: &Arc<StateTable>,
         after: Option<&str>,
         limit: u32,
@@ -160,15 +161,11 @@ pub trait StateRows: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ReadError`].
-    async fn count(
-        &self,
-        aggregate_type: &AggregateType,
-        table: &Arc<StateTable>,
-    ) -> Result<u64, ReadError> {
+    async fn count(&self, table: &Arc<StateTable>) -> Result<u64, ReadError> {
         let (mut count, mut after) = (0, None::<String>);
         loop {
             let page = self
-                .page(aggregate_type, table, after.as_deref(), COUNTED_AT_ONCE)
+                .page(None, table, after.as_deref(), COUNTED_AT_ONCE)
                 .await?;
             count += page.len() as u64;
             after = match page.into_iter().next_back() {

@@ -99,9 +99,12 @@ async fn walk_rows<A: Aggregate>(
 ) -> Result<(), Unfinished> {
     let mut after: Option<String> = None;
     loop {
-        let page = rows
-            .store
-            .page(&kind.aggregate_type, &rows.table, after.as_deref(), PAGE);
+        let page = rows.store.page(
+            Some(&kind.aggregate_type),
+            &rows.table,
+            after.as_deref(),
+            PAGE,
+        );
         let page = page.await?;
         let Some((last, _)) = page.last() else {
             return Ok(());

@@ -189,7 +189,7 @@ impl StateRows for MemoryStore {
 
     async fn page(
         &self,
-        aggregate_type: &AggregateType,
+        aggregate_type: Option<&AggregateType>,
         table: &Arc<StateTable>,
         after: Option<&str>,
         limit: u32,
@@ -202,15 +202,15 @@ impl StateRows for MemoryStore {
             .flat_map(|rows| rows.range::<str, _>((from, Bound::Unbounded)));
         let page = later.take(limit as usize).map(|(key, _)| {
             // Under a key that is no id nothing can be kept beside the row.
-            let loaded = match AggregateId::parse(key) {
-                Ok(aggregate_id) => {
+            let loaded = match (aggregate_type, AggregateId::parse(key)) {
+                (Some(aggregate_type), Ok(aggregate_id)) => {
                     let stream = StreamId {
                         aggregate_type: aggregate_type.clone(),
                         aggregate_id,
                     };
                     tables.loaded(&stream, table)
                 }
-                Err(_) => tables.found(table, key),
+                (None, _) | (_, Err(_)) => tables.found(table, key),
             };
             (key.clone(), loaded)
         });

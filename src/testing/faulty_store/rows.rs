@@ -43,7 +43,7 @@ impl StateRows for FaultyRows {
 
     async fn page(
         &self,
-        aggregate_type: &AggregateType,
+        aggregate_type: Option<&AggregateType>,
         table: &Arc<StateTable>,
         after: Option<&str>,
         limit: u32,
@@ -52,11 +52,7 @@ impl StateRows for FaultyRows {
         self.run(page).await
     }
 
-    async fn count(
-        &self,
-        aggregate_type: &AggregateType,
-        table: &Arc<StateTable>,
-    ) -> Result<u64, ReadError> {
-        self.run(self.inner.count(aggregate_type, table)).await
+    async fn count(&self, table: &Arc<StateTable>) -> Result<u64, ReadError> {
+        self.run(self.inner.count(table)).await
     }
 }

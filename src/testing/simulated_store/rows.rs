@@ -45,19 +45,19 @@ impl StateRows for SimulatedStore {
 
     async fn page(
         &self,
-        aggregate_type: &AggregateType,
+        aggregate_type: Option<&AggregateType>,
         table: &Arc<StateTable>,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<(String, LoadedRow)>, ReadError> {
         let what = format!("rows after {after:?} {limit}");
         let after = after.map(str::to_owned);
-        let given = (aggregate_type.clone(), Arc::clone(table), after);
+        let given = (aggregate_type.cloned(), Arc::clone(table), after);
         self.call(CallKind::Other, what, move |store| {
             let (aggregate_type, table, after) = given.clone();
             effect(|| async move {
                 let rows = rows(&*store)?;
-                rows.page(&aggregate_type, &table, after.as_deref(), limit)
+                rows.page(aggregate_type.as_ref(), &table, after.as_deref(), limit)
                     .await
             })
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Beside, THINGS, change, id, is_committed, row, tagged, tracked, with};
 use crate::{
-    domain::{Row, RowValue, Version},
+    domain::{AggregateType, Row, RowValue, Version},
     store::{
         Commit, LoadedRow, Loss, Verdict,
         contract::{Fixture, append, append_among_others, positions, stream, whole_log},
@@ -127,7 +127,8 @@ pub async fn links_change_by_their_difference(fixture: &impl Fixture) {
     );
 }
 
-/// Rows come in pages, those under keys that are no ids too, each with its track.
+/// Rows come in pages, those under keys that are no ids too, each with its track, or without where none
+/// is asked for.
 pub async fn rows_are_paged_by_key(fixture: &impl Fixture) {
     let Some(beside) = Beside::open(fixture).await else {
         return;
@@ -142,20 +143,8 @@ pub async fn rows_are_paged_by_key(fixture: &impl Fixture) {
     .await;
     let aggregate_type = stream("a").aggregate_type;
 
-    let mut found: Vec<(String, LoadedRow)> = Vec::new();
-    loop {
-        let after = found.last().map(|(key, _)| key.clone());
-        let page = beside
-            .rows
-            .page(&aggregate_type, &THINGS, after.as_deref(), 2)
-            .await;
-        let page = page.expect("a page");
-        if page.is_empty() {
-            break;
-        }
-        assert!(page.len() <= 2);
-        found.extend(page);
-    }
+    let found = paged(&beside, Some(&aggregate_type)).await;
+    let without = paged(&beside, None).await;
 
     let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys, ["a", "b", "c", "d", "no id"]);
@@ -167,6 +156,26 @@ pub async fn rows_are_paged_by_key(fixture: &impl Fixture) {
         };
         assert_eq!(loaded.row.as_ref(), Some(&expected));
         assert_eq!(loaded.track.is_some(), key == "c");
+    }
+    assert_eq!(without.len(), found.len());
+    for ((key, alone), (of, loaded)) in without.iter().zip(&found) {
+        assert_eq!((key, &alone.row), (of, &loaded.row));
+        assert_eq!(alone.stamps, loaded.stamps);
+        assert!(alone.track.is_none(), "{key}");
+    }
+}
+
+async fn paged(beside: &Beside, of: Option<&AggregateType>) -> Vec<(String, LoadedRow)> {
+    let mut found: Vec<(String, LoadedRow)> = Vec::new();
+    loop {
+        let after = found.last().map(|(key, _)| key.as_str());
+        let page = beside.rows.page(of, &THINGS, after, 2).await;
+        let page = page.expect("a page");
+        if page.is_empty() {
+            return found;
+        }
+        assert!(page.len() <= 2);
+        found.extend(page);
     }
 }
 

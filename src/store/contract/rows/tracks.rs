@@ -171,7 +171,10 @@ pub async fn the_later_of_two_tracks_counts(fixture: &impl Fixture) {
     let last = append(&*beside.store, vec![last]).await;
     let with_two = beside.load("a").await.track.expect("a track");
     let StreamId { aggregate_type, .. } = stream("a");
-    let page = beside.rows.page(&aggregate_type, &THINGS, None, 10).await;
+    let page = beside
+        .rows
+        .page(Some(&aggregate_type), &THINGS, None, 10)
+        .await;
     let page = page.expect("a page");
 
     assert!(is_committed(&told[0]), "{told:?}");
@@ -210,7 +213,10 @@ pub async fn a_track_is_found_behind_many_events(fixture: &impl Fixture) {
 
     let behind = beside.load("a").await.track.expect("a track");
     let StreamId { aggregate_type, .. } = stream("a");
-    let page = beside.rows.page(&aggregate_type, &THINGS, None, 10).await;
+    let page = beside
+        .rows
+        .page(Some(&aggregate_type), &THINGS, None, 10)
+        .await;
     let stale = append(&*beside.store, vec![tracked(0, 0)]).await;
     let next = append(&*beside.store, vec![tracked(1, 101)]).await;
     let later = beside.load("a").await.track.expect("a track");

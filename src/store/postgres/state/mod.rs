@@ -89,7 +89,7 @@ impl StateRows for StateTables {
 
     async fn page(
         &self,
-        aggregate_type: &AggregateType,
+        aggregate_type: Option<&AggregateType>,
         table: &Arc<StateTable>,
         after: Option<&str>,
         limit: u32,
@@ -99,11 +99,7 @@ impl StateRows for StateTables {
         self.noted(table, page)
     }
 
-    async fn count(
-        &self,
-        _aggregate_type: &AggregateType,
-        table: &Arc<StateTable>,
-    ) -> Result<u64, ReadError> {
+    async fn count(&self, table: &Arc<StateTable>) -> Result<u64, ReadError> {
         let shape = self.catalog.read(&self.readers, table).await?;
         let counted = self.counted(&shape).await;
         self.noted(table, counted)

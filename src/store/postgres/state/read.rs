@@ -9,7 +9,7 @@ use sqlx::{
 
 use super::{
     catalog::quoted,
-    read_tracks::{self, COLUMNS, TRACK},
+    read_tracks::{self, COLUMNS, NO_TRACK, TRACK},
     shape::Shape,
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(super) async fn load(
 pub(super) async fn page(
     readers: &Readers,
     shape: &Shape,
-    aggregate_type: &AggregateType,
+    aggregate_type: Option<&AggregateType>,
     table: &StateTable,
     after: Option<&str>,
     limit: u32,
@@ -76,32 +76,40 @@ pub(super) async fn page(
     let later = match after {
         Some(_) => format!(
             "where held.{key} > {}",
-            shape.table.column(table.key).cast("$3")
+            shape.table.column(table.key).cast("$2")
         ),
-        None => "where $3::text is null".to_owned(),
+        None => "where $2::text is null".to_owned(),
+    };
+    let (track, joined) = match aggregate_type {
+        Some(_) => (TRACK, read_tracks::joined("$3", "found.key")),
+        None => (NO_TRACK, String::new()),
     };
     let text: Arc<str> = format!(
-        "select 0::bigint, {TRACK}, found.* from (select {} from {} as held {later} order by held.{key} limit $2) as found \
-         {}",
+        "select 0::bigint, {track}, found.* from \
+         (select {} from {} as held {later} order by held.{key} limit $1) as found {joined}",
         columns(table, shape),
         shape.table.name,
-        read_tracks::joined("$1", "found.key"),
     )
     .into();
     let found = readers.rows(|| {
         // Safe: as in `load`.
-        sqlx::query(AssertSqlSafe(Arc::clone(&text)))
-            .bind(aggregate_type.as_str())
+        let page = sqlx::query(AssertSqlSafe(Arc::clone(&text)))
             .bind(i64::from(limit))
-            .bind(after)
+            .bind(after);
+        match aggregate_type {
+            Some(aggregate_type) => page.bind(aggregate_type.as_str()),
+            None => page,
+        }
     });
     let found = found.await.map_err(read_error)?;
     let mut rows = Vec::with_capacity(found.len());
     for row in &found {
         let (key, mut loaded) = loaded_row(row, table, shape)?;
         let key = key.ok_or_else(|| corrupt("a row without a key"))?;
-        let track = read_tracks::track_text(row)?;
-        loaded.track = read_tracks::whole_track(readers, (aggregate_type, &key), track).await?;
+        if let Some(aggregate_type) = aggregate_type {
+            let track = read_tracks::track_text(row)?;
+            loaded.track = read_tracks::whole_track(readers, (aggregate_type, &key), track).await?;
+        }
         rows.push((key, loaded));
     }
     Ok(rows)

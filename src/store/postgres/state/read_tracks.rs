@@ -19,6 +19,9 @@ use crate::{
 pub(super) const TRACK: &str = "kept.version, kept.log_version, kept.marks, kept.agreed, \
     kept.rowless, carried.version, carried.row_marks, head.version";
 
+/// These columns where no track is looked up.
+pub(super) const NO_TRACK: &str = "null, null, null, null, null, null, null, null";
+
 /// How many columns these are, with the first.
 pub(super) const COLUMNS: usize = 9;
 

@@ -42,7 +42,7 @@ impl StateRows for SqliteStore {
 
     async fn page(
         &self,
-        aggregate_type: &AggregateType,
+        aggregate_type: Option<&AggregateType>,
         table: &Arc<StateTable>,
         after: Option<&str>,
         limit: u32,
@@ -51,11 +51,7 @@ impl StateRows for SqliteStore {
         read::page(&mut reader, aggregate_type, table, after, limit).await
     }
 
-    async fn count(
-        &self,
-        _aggregate_type: &AggregateType,
-        table: &Arc<StateTable>,
-    ) -> Result<u64, ReadError> {
+    async fn count(&self, table: &Arc<StateTable>) -> Result<u64, ReadError> {
         let text = format!("select count(*) from {}", quoted(&table.name));
         // Safe: a name between quotes.
         let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(text))

@@ -78,7 +78,7 @@ impl<'a> Wanted<'a> {
 
 pub(super) async fn page(
     connection: &mut SqliteConnection,
-    aggregate_type: &AggregateType,
+    aggregate_type: Option<&AggregateType>,
     table: &StateTable,
     after: Option<&str>,
     limit: u32,
@@ -96,19 +96,27 @@ pub(super) async fn page(
         Some(Key::OddText(_)) => format!("held.{key} > cast(?3 as text)"),
     };
     let id = format!("cast(held.{key} as text)");
+    let (track, joined) = match aggregate_type {
+        Some(_) => (
+            tracks::columns("?1", &id),
+            format!(
+                "left join aggregate_rows as kept on kept.aggregate_type = ?1 \
+                 and kept.aggregate_id = {id} and typeof(held.{key}) <> 'blob' \
+                 left join domain_events as carried on typeof(held.{key}) <> 'blob' \
+                 and carried.position = {}",
+                tracks::carried("?1", &id)
+            ),
+        ),
+        None => (tracks::NONE.to_owned(), String::new()),
+    };
     let text = format!(
-        "select 0, {}, {} from {name} as held \
-         left join aggregate_rows as kept on kept.aggregate_type = ?1 \
-         and kept.aggregate_id = {id} and typeof(held.{key}) <> 'blob' \
-         left join domain_events as carried on typeof(held.{key}) <> 'blob' \
-         and carried.position = {} where {later} order by held.{key} limit ?2",
-        tracks::columns("?1", &id),
+        "select 0, {track}, {} from {name} as held {joined} \
+         where {later} order by held.{key} limit ?2",
         columns(table),
-        tracks::carried("?1", &id),
     );
     // Safe: as in `load`.
     let page = sqlx::query(AssertSqlSafe(text))
-        .bind(aggregate_type.as_str())
+        .bind(aggregate_type.map(AggregateType::as_str))
         .bind(i64::from(limit));
     let page = match after {
         None | Some(Key::Null(_)) => page.bind(None::<String>),
@@ -121,7 +129,7 @@ pub(super) async fn page(
         .map_err(read_failed)?;
     for row in &found {
         let (key, mut loaded) = loaded_row(row, table)?;
-        if let Key::Text(id) = &key {
+        if let (Some(aggregate_type), Key::Text(id)) = (aggregate_type, &key) {
             let track = tracks::track_text(row)?;
             loaded.track = tracks::whole_track(connection, (aggregate_type, id), track).await?;
         }

@@ -22,6 +22,9 @@ pub(super) fn columns(aggregate_type: &str, aggregate_id: &str) -> String {
     )
 }
 
+/// These columns where no track is looked up.
+pub(super) const NONE: &str = "null, null, null, null, null, null, null, null";
+
 /// How many columns these are, with the first.
 pub(super) const COLUMNS: usize = 9;
 

@@ -86,7 +86,7 @@ async fn work(store: &PostgresStore, round: u32) {
         .unwrap();
     // As adopt, verify and the walk after a start read: page after page, from anywhere.
     for after in [None, Some("many4"), Some("many77777")] {
-        rows.page(&thing, &table, after, 20).await.unwrap();
+        rows.page(Some(&thing), &table, after, 20).await.unwrap();
         let after = after.map(|id| AggregateId::parse(id).unwrap());
         store.aggregates(&thing, after.as_ref(), 20).await.unwrap();
     }
