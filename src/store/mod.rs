@@ -11,6 +11,7 @@
 pub mod admission;
 mod api_keys;
 pub mod contract;
+mod doubt;
 mod errors;
 mod foreign;
 mod hints;

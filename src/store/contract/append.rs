@@ -97,11 +97,19 @@ pub async fn a_commit_without_events_is_checked_like_any_other(fixture: &impl Fi
 
     let batch = vec![no_op(1, "stale"), no_op(2, "right"), no_op(3, "ahead")];
     let verdicts = append(&*store, batch).await;
+    let first = append(&*store, vec![no_op(0, "first")]).await;
 
     assert_lost_version(&verdicts[0], 2);
     assert_eq!(first_position(&verdicts[1]), Some(0));
     assert_lost_version(&verdicts[2], 2);
-    for (name, stored) in [("stale", false), ("right", true), ("ahead", false)] {
+    assert_lost_version(&first[0], 2);
+    let stored = [
+        ("stale", false),
+        ("right", true),
+        ("ahead", false),
+        ("first", false),
+    ];
+    for (name, stored) in stored {
         let found = store.receipt(&one, &key(name)).await.expect("an answer");
         assert_eq!(found.is_some(), stored, "{name}");
     }

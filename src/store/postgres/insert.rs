@@ -18,7 +18,7 @@ use super::{
     state::{RowWrites, Shapes},
 };
 use crate::{
-    domain::{Claim, CreatedBy, StreamId},
+    domain::{Claim, CreatedBy, StreamId, Version},
     store::{
         AppendError, Commit, NewEvent, VersionedBy, admission::receipt_of, row_text::carried_marks,
     },
@@ -31,18 +31,29 @@ const APPEND_WITH_CLAIMS_AND_RECEIPTS: &str =
 
 /// How many parameters they have.
 const PLAIN_PARAMETERS: usize = 16;
-const PARAMETERS: usize = 34;
+const PARAMETERS: usize = 35;
+
+/// When it is looked for claims that their takers hold already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// With the batch.
+    First,
+    /// Once the index of claims has objected.
+    Later,
+}
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// The one statement that stores all of these commits or none. It answers no row where a stream is at
-/// another version; `shapes` are those of the tables that the commits write.
+/// another version; `shapes` are those of the tables that the commits write. Only where it is told to
+/// look does it pass over claims that their takers hold already.
 ///
 /// # Errors
 /// [`AppendError::Unstorable`] where a row can have no place in its table.
 pub(super) fn statement<'q>(
     commits: &[&Commit],
     shapes: &Shapes,
+    look: Look,
 ) -> Result<Statement<'q>, AppendError> {
     let plain = commits.iter().all(|commit| {
         commit.frees.is_empty() && commit.takes.is_empty() && commit.receipt.is_none()
@@ -66,7 +77,10 @@ pub(super) fn statement<'q>(
     } else {
         bind_receipts(bind_claims(statement, commits), commits)
     };
-    let statement = bind_row_marks(statement, commits);
+    let mut statement = bind_row_marks(statement, commits);
+    if !plain {
+        statement = statement.bind(look == Look::First);
+    }
     Ok(match rows {
         None => statement,
         Some(rows) => rows.bind(statement),
@@ -96,7 +110,8 @@ pub(super) fn needs_the_lock_first(commits: &[&Commit]) -> bool {
 }
 
 /// Each stream once, with the version that its first commit expects; those that a track versions are
-/// not among them.
+/// not among them. Where that commit begins its stream there is nothing to look up: the first version
+/// is stored, and the unique index knows whether it was there.
 fn bind_heads<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q> {
     let mut seen = HashSet::with_capacity(commits.len());
     let heads: Vec<&Commit> = commits
@@ -120,10 +135,14 @@ fn bind_heads<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q
         .bind(
             heads
                 .iter()
-                .map(|commit| bigint(commit.expected.get()))
+                .map(|commit| (!begins(commit)).then(|| bigint(commit.expected.get())))
                 .bind_iter(),
         )
         .bind(bigint(event_count(commits)))
+}
+
+fn begins(commit: &Commit) -> bool {
+    commit.expected == Version::ZERO && !commit.events.is_empty()
 }
 
 fn bind_events<'q>(statement: Statement<'q>, commits: &[&Commit]) -> Statement<'q> {

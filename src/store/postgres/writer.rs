@@ -18,13 +18,13 @@ use super::{
     foreign::After,
     hints::Announcements,
     state::Catalog,
-    writing::{Openings, Writing},
+    writing::{Openings, Ready, Writing},
 };
 use crate::{
     domain::StreamId,
     store::{
-        AppendError, Commit, Loss, Numbering, RefusedEvent, Verdict, models::HookSlot,
-        rounds::append_in_rounds,
+        AppendError, Commit, Loss, Numbering, RefusedEvent, Verdict, doubt::Doubt,
+        models::HookSlot, rounds::append_in_rounds,
     },
 };
 
@@ -65,6 +65,8 @@ enum Slot {
 struct Idle {
     connection: Option<PgConnection>,
     contested: Contested,
+    /// Whether a claim that is taken is held by its taker.
+    doubt: Doubt,
     /// Where the next look for unnumbered events begins.
     numbered_to: After,
 }
@@ -104,15 +106,23 @@ impl Writer {
     }
 
     async fn append_now(&self, batch: &[Commit]) -> Result<Vec<Verdict>, AppendError> {
+        // Before the slot is free: so it is made while the database stores the batch before.
+        let ready = Ready::of(batch, &self.catalog);
         let mut slot = self.slot.lock().await;
         let Slot::Open(idle) = &mut *slot else {
             return Err(AppendError::Unavailable(Error::PoolClosed.into()));
         };
         let mut writing = self.writing(idle).await?;
+        writing.ready = ready;
+        let was_in_doubt = idle.doubt.next();
+        writing.in_doubt = was_in_doubt;
         let turns = idle.contested.turns(batch);
         let verdicts = in_turn(&mut writing, batch, &turns).await;
         if let Ok(verdicts) = &verdicts {
             idle.contested.note(batch, &turns, verdicts);
+        }
+        if writing.in_doubt && !was_in_doubt {
+            idle.doubt.arise();
         }
         if writing.sound {
             idle.connection = Some(writing.connection);
@@ -200,6 +210,8 @@ impl Writer {
             hook: self.hook.get(),
             catalog: self.catalog.clone(),
             openings: Arc::clone(&self.openings),
+            ready: None,
+            in_doubt: false,
         })
     }
 

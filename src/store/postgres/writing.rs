@@ -9,7 +9,7 @@ use super::{
     errors::Failure,
     facts::facts,
     foreign::{self, After, Page},
-    insert,
+    insert::{self, Look},
     reads::Statement,
     state::{Catalog, RowRefusal, Shapes, refused_columns},
 };
@@ -22,6 +22,9 @@ use crate::{
         rounds::{AppendConnection, InsertError, recorded},
     },
 };
+
+/// What objects where a claim is held.
+const CLAIMS_KEY: &str = "aggregate_claims_pkey";
 
 /// Events numbered while a batch waits for them: those of its streams, a page of each.
 const PAGE_ON_SIGHT: u32 = 1000;
@@ -59,6 +62,40 @@ pub(super) struct Writing {
     pub(super) hook: Option<Arc<dyn AppendHook>>,
     pub(super) catalog: Catalog,
     pub(super) openings: Arc<Openings>,
+    /// The statement for all that is appended, where it could be made before.
+    pub(super) ready: Option<Ready>,
+    /// Whether a claim that is taken was held, so that it is to be looked by whom.
+    pub(super) in_doubt: bool,
+}
+
+/// A statement that was made before its turn came, while another batch was stored.
+pub(super) struct Ready {
+    inserting: Inserting<'static>,
+    shapes: Shapes,
+    commits: usize,
+}
+
+impl Ready {
+    /// For a whole batch; none where the shape of a table has to be asked for, or a row has no place.
+    pub(super) fn of(batch: &[Commit], catalog: &Catalog) -> Option<Self> {
+        let commits: Vec<&Commit> = batch.iter().collect();
+        let shapes = catalog.known_of_all(&commits)?;
+        let inserting = Inserting::new(&commits, &shapes, Look::Later).ok()?;
+        Some(Self {
+            inserting,
+            shapes,
+            commits: commits.len(),
+        })
+    }
+
+    /// A round has commits of the batch in their order, so it has all or fewer.
+    fn is_for(&self, commits: &[&Commit], shapes: &Shapes) -> bool {
+        let is_as_then = |(name, shape)| {
+            let then = self.shapes.get::<String>(name);
+            then.is_some_and(|then| Arc::ptr_eq(then, shape))
+        };
+        self.commits == commits.len() && shapes.iter().all(is_as_then)
+    }
 }
 
 impl AppendConnection for Writing {
@@ -69,7 +106,7 @@ impl AppendConnection for Writing {
         }
         let limit = self.answer_timeout;
         if !self.careful && !insert::needs_the_lock_first(commits) {
-            let statement = Inserting::new(commits, &shapes)?;
+            let statement = self.inserting(commits, &shapes)?;
             match in_time(limit, statement.now(&mut self.connection)).await {
                 Ok(position) => return Ok(position),
                 Err(error) if is_blocked(&error) => self.careful = true,
@@ -77,7 +114,7 @@ impl AppendConnection for Writing {
             }
         }
         let openings = Arc::clone(&self.openings);
-        let statement = Inserting::new(commits, &shapes)?;
+        let statement = self.inserting(commits, &shapes)?;
         let inserting = insert_locked(&mut self.connection, &openings, statement);
         match timeout(limit, inserting).await {
             Ok(Err(Undone::Statement(error))) => Err(self.refused(error, commits, &shapes).await),
@@ -100,6 +137,22 @@ impl AppendConnection for Writing {
 }
 
 impl Writing {
+    /// The statement of a round: the one that is ready, if it is for all of these.
+    fn inserting(
+        &mut self,
+        commits: &[&Commit],
+        shapes: &Shapes,
+    ) -> Result<Inserting<'static>, InsertError> {
+        let ready = self.ready.take();
+        if self.in_doubt {
+            return Inserting::new(commits, shapes, Look::First);
+        }
+        match ready {
+            Some(ready) if ready.is_for(commits, shapes) => Ok(ready.inserting),
+            Some(_) | None => Inserting::new(commits, shapes, Look::Later),
+        }
+    }
+
     /// As `insert`, with the hook's work in the same transaction.
     async fn insert_with(
         &mut self,
@@ -108,7 +161,7 @@ impl Writing {
         shapes: &Shapes,
     ) -> Result<Position, InsertError> {
         let openings = Arc::clone(&self.openings);
-        let statement = Inserting::new(commits, shapes)?;
+        let statement = self.inserting(commits, shapes)?;
         let connection = &mut self.connection;
         let inserting = insert_hooked(connection, &openings, hook, statement, commits);
         match timeout(self.answer_timeout, inserting).await {
@@ -133,6 +186,7 @@ impl Writing {
         // A refused batch leaves the connection as it was. After anything else a
         // fresh one is worth its price: it knows no stale plan and no lost primary.
         let failure = Failure::of(&error);
+        self.in_doubt |= is_claim_held(&error);
         self.sound = matches!(
             failure,
             Failure::Conflict | Failure::Unstorable | Failure::Blocked
@@ -265,8 +319,8 @@ struct Inserting<'q> {
 }
 
 impl Inserting<'_> {
-    fn new(commits: &[&Commit], shapes: &Shapes) -> Result<Self, InsertError> {
-        let statement = insert::statement(commits, shapes).map_err(InsertError::Failed)?;
+    fn new(commits: &[&Commit], shapes: &Shapes, look: Look) -> Result<Self, InsertError> {
+        let statement = insert::statement(commits, shapes, look).map_err(InsertError::Failed)?;
         Ok(Self {
             statement,
             events: insert::event_count(commits),
@@ -290,6 +344,11 @@ enum Undone {
     Statement(Error),
     /// The connection is of no more use.
     Broken(Error),
+}
+
+fn is_claim_held(error: &Error) -> bool {
+    let error = error.as_database_error();
+    error.and_then(|error| error.constraint()) == Some(CLAIMS_KEY)
 }
 
 fn is_blocked(error: &Error) -> bool {

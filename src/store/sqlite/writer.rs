@@ -7,11 +7,7 @@ use sqlx::{
 };
 
 use super::{errors::is_busy, state::Look};
-use crate::store::models::AppendHook;
-
-/// How many batches look at rows first after one that had to: where a program writes its values in a
-/// form of its own, as before an adoption, many will.
-const LOOKS_FIRST: u32 = 16;
+use crate::store::{doubt::Doubt, models::AppendHook};
 
 /// The writing connection between two uses, and what it takes to open another.
 #[derive(Debug)]
@@ -20,7 +16,8 @@ pub(super) struct Writer {
     /// Absent while it is used, and after it broke.
     connection: Option<SqliteConnection>,
     closed: bool,
-    looks_first: u32,
+    /// Whether a row is in another form than ours.
+    doubt: Doubt,
     /// Held for its lock, until the last write is done.
     lock: Option<File>,
 }
@@ -35,7 +32,7 @@ impl Writer {
             options,
             connection: Some(connection),
             closed: false,
-            looks_first: 0,
+            doubt: Doubt::default(),
             lock,
         }
     }
@@ -54,14 +51,14 @@ impl Writer {
             inner,
             open: false,
             broken: false,
-            looks_first: self.looks_first,
+            doubt: self.doubt,
             hook: None,
         })
     }
 
     /// Keeps the connection for the next use, unless its state is not known.
     pub(super) fn put_back(&mut self, connection: WriteConnection) {
-        self.looks_first = connection.looks_first;
+        self.doubt = connection.doubt;
         if !connection.broken {
             self.connection = Some(connection.inner);
         }
@@ -85,8 +82,7 @@ pub(super) struct WriteConnection {
     open: bool,
     /// Whether a transaction may be open that cannot be ended.
     broken: bool,
-    /// How many more batches look at rows first.
-    looks_first: u32,
+    doubt: Doubt,
     /// What is done in the transaction of an append.
     pub(super) hook: Option<Arc<dyn AppendHook>>,
 }
@@ -94,16 +90,16 @@ pub(super) struct WriteConnection {
 impl WriteConnection {
     /// When the next batch looks at rows.
     pub(super) const fn look(&mut self) -> Look {
-        if self.looks_first == 0 {
-            return Look::Writing;
+        if self.doubt.next() {
+            Look::First
+        } else {
+            Look::Writing
         }
-        self.looks_first -= 1;
-        Look::First
     }
 
     /// Notes that rows had to be looked at first.
     pub(super) const fn in_doubt(&mut self) {
-        self.looks_first = LOOKS_FIRST;
+        self.doubt.arise();
     }
 
     /// Begins a transaction that holds the database's write lock from the start: so it never

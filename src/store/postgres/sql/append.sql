@@ -8,9 +8,13 @@ with slot as (
       and not exists (
         select from unnest($1::text[], $2::text[], $3::bigint[])
             as head (aggregate_type, aggregate_id, expected)
-        where head.expected <> coalesce((
+        -- Of a stream that is to begin, the index tells when its first event is stored.
+        where head.expected is not null and head.expected <> coalesce((
             select version from domain_events
             where aggregate_type = head.aggregate_type and aggregate_id = head.aggregate_id
+              -- It says nothing new, and keeps the scan to the end of the stream: without it each
+              -- version on a page of the index is looked at.
+              and version >= head.expected
             order by version desc limit 1
         ), 0)
       )

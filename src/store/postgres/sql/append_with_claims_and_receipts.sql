@@ -8,9 +8,13 @@ with slot as (
       and not exists (
         select from unnest($1::text[], $2::text[], $3::bigint[])
             as head (aggregate_type, aggregate_id, expected)
-        where head.expected <> coalesce((
+        -- Of a stream that is to begin, the index tells when its first event is stored.
+        where head.expected is not null and head.expected <> coalesce((
             select version from domain_events
             where aggregate_type = head.aggregate_type and aggregate_id = head.aggregate_id
+              -- It says nothing new, and keeps the scan to the end of the stream: without it each
+              -- version on a page of the index is looked at.
+              and version >= head.expected
             order by version desc limit 1
         ), 0)
       )
@@ -66,8 +70,10 @@ with slot as (
         as wanted (aggregate_type, claim, value, aggregate_id)
     -- Nothing else orders the two: the count is known only once all has been freed.
     where (select count(*) from freed) >= 0 and (
-        -- What the aggregate holds already it may take again.
-        wanted.aggregate_id is distinct from (
+        -- What the aggregate holds already it may take again. That is rare, and looking costs as
+        -- much as taking, so it is looked for only after the index has objected.
+        not $35::boolean
+        or wanted.aggregate_id is distinct from (
             select held.aggregate_id from aggregate_claims as held
             where held.aggregate_type = wanted.aggregate_type and held.claim = wanted.claim
               and held.value = wanted.value

@@ -65,6 +65,18 @@ impl Catalog {
         Ok(shapes)
     }
 
+    /// As [`Self::of_all`], where the database need not be asked.
+    pub(in crate::store::postgres) fn known_of_all(&self, commits: &[&Commit]) -> Option<Shapes> {
+        let mut shapes = Shapes::new();
+        for change in commits.iter().filter_map(|commit| commit.row.as_ref()) {
+            let name = &*change.table.name;
+            if !shapes.contains_key(name) {
+                shapes.insert(name.to_owned(), self.known(&change.table)?);
+            }
+        }
+        Some(shapes)
+    }
+
     /// Forgets what commits write to.
     pub(in crate::store::postgres) fn forget_all(&self, commits: &[&Commit]) {
         for change in commits.iter().filter_map(|commit| commit.row.as_ref()) {
