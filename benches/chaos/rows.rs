@@ -56,7 +56,7 @@ pub(crate) async fn read(store: &dyn EventStore) -> Vec<Row<State>> {
     let mut read: Vec<Row<State>> = Vec::new();
     loop {
         let after = read.last().map(|row| row.stream.aggregate_id.to_string());
-        let page = rows.page(None, &table, after.as_deref(), PAGE).await;
+        let page = rows.page(Some(&role), &table, after.as_deref(), PAGE).await;
         let page = page.expect("the rows are read");
         if page.is_empty() {
             return read;
