@@ -18,6 +18,7 @@ mod facts;
 mod foreign;
 mod hints;
 mod insert;
+mod inserting;
 mod json_text;
 mod lent;
 mod log;
@@ -28,6 +29,7 @@ mod rows;
 mod sight;
 mod snapshots;
 mod state;
+mod transaction;
 mod writer;
 mod writing;
 

@@ -17,8 +17,10 @@ use super::{
     contested::{Contested, Turn},
     foreign::After,
     hints::Announcements,
+    inserting::Ready,
     state::Catalog,
-    writing::{Openings, Ready, Writing},
+    transaction::Openings,
+    writing::Writing,
 };
 use crate::{
     domain::StreamId,

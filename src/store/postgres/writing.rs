@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Error, Row as _, postgres::PgConnection};
+use sqlx::{Error, postgres::PgConnection};
 use tokio::time::timeout;
 
 use super::{
@@ -10,16 +10,17 @@ use super::{
     facts::facts,
     foreign::{self, After, Page},
     insert::{self, Look},
-    reads::Statement,
+    inserting::{Inserting, Ready},
     state::{Catalog, RowRefusal, Shapes, refused_columns},
+    transaction::{Openings, Undone, insert_hooked, insert_locked, is_blocked, number_locked},
 };
 use crate::{
     domain::{Position, StreamId},
     store::{
         AppendError, Commit, Numbering,
         admission::Facts,
-        models::{AppendHook, ModelTx},
-        rounds::{AppendConnection, InsertError, recorded},
+        models::AppendHook,
+        rounds::{AppendConnection, InsertError},
     },
 };
 
@@ -28,27 +29,6 @@ const CLAIMS_KEY: &str = "aggregate_claims_pkey";
 
 /// Events numbered while a batch waits for them: those of its streams, a page of each.
 const PAGE_ON_SIGHT: u32 = 1000;
-
-/// The texts that open a transaction behind the lock of all writers, one round trip each.
-#[derive(Debug)]
-pub(super) struct Openings {
-    /// For an append. The row is locked here as it is in the append itself; after that, only
-    /// programs that are not dormouse can be waited for.
-    append: String,
-    /// Gives statements of a hook the patience that all others have.
-    patient: String,
-}
-
-impl Openings {
-    /// With so long a wait for other dormice, and so short a one for anybody else.
-    pub(super) fn new(lock: Duration, contested: Duration) -> Self {
-        let patient = format!("set local lock_timeout = '{}ms'", lock.as_millis().max(1));
-        let lock = "select position from log_head order by position desc limit 1 for update";
-        let contested = contested.as_millis().max(1);
-        let append = format!("begin; {patient}; {lock}; set local lock_timeout = '{contested}ms'");
-        Self { append, patient }
-    }
-}
 
 /// The connection while it appends.
 pub(super) struct Writing {
@@ -66,36 +46,6 @@ pub(super) struct Writing {
     pub(super) ready: Option<Ready>,
     /// Whether a claim that is taken was held, so that it is to be looked by whom.
     pub(super) in_doubt: bool,
-}
-
-/// A statement that was made before its turn came, while another batch was stored.
-pub(super) struct Ready {
-    inserting: Inserting<'static>,
-    shapes: Shapes,
-    commits: usize,
-}
-
-impl Ready {
-    /// For a whole batch; none where the shape of a table has to be asked for, or a row has no place.
-    pub(super) fn of(batch: &[Commit], catalog: &Catalog) -> Option<Self> {
-        let commits: Vec<&Commit> = batch.iter().collect();
-        let shapes = catalog.known_of_all(&commits)?;
-        let inserting = Inserting::new(&commits, &shapes, Look::Later).ok()?;
-        Some(Self {
-            inserting,
-            shapes,
-            commits: commits.len(),
-        })
-    }
-
-    /// A round has commits of the batch in their order, so it has all or fewer.
-    fn is_for(&self, commits: &[&Commit], shapes: &Shapes) -> bool {
-        let is_as_then = |(name, shape)| {
-            let then = self.shapes.get::<String>(name);
-            then.is_some_and(|then| Arc::ptr_eq(then, shape))
-        };
-        self.commits == commits.len() && shapes.iter().all(is_as_then)
-    }
 }
 
 impl AppendConnection for Writing {
@@ -312,156 +262,7 @@ async fn in_time<T>(
         .unwrap_or_else(|late| Err(Error::Io(late.into())))
 }
 
-/// A statement that appends, and how many events it has.
-struct Inserting<'q> {
-    statement: Statement<'q>,
-    events: u64,
-}
-
-impl Inserting<'_> {
-    fn new(commits: &[&Commit], shapes: &Shapes, look: Look) -> Result<Self, InsertError> {
-        let statement = insert::statement(commits, shapes, look).map_err(InsertError::Failed)?;
-        Ok(Self {
-            statement,
-            events: insert::event_count(commits),
-        })
-    }
-
-    /// The position of the first event, or `RowNotFound` where a stream is at another version.
-    async fn now(self, connection: &mut PgConnection) -> Result<Position, Error> {
-        let row = self.statement.fetch_one(connection).await?;
-        let head: i64 = row.try_get(0)?;
-        let head = u64::try_from(head).map_err(|error| Error::Decode(error.into()))?;
-        Ok(Position::new(head + 1 - self.events))
-    }
-}
-
-/// How a transaction failed.
-enum Undone {
-    /// It is undone, and the connection is as it was.
-    Whole(InsertError),
-    /// It is undone because its statement failed so.
-    Statement(Error),
-    /// The connection is of no more use.
-    Broken(Error),
-}
-
 fn is_claim_held(error: &Error) -> bool {
     let error = error.as_database_error();
     error.and_then(|error| error.constraint()) == Some(CLAIMS_KEY)
-}
-
-fn is_blocked(error: &Error) -> bool {
-    matches!(Failure::of(error), Failure::Blocked)
-}
-
-async fn run(connection: &mut PgConnection, text: &str) -> Result<(), Error> {
-    // Safe: a text of constants and numbers only.
-    sqlx::raw_sql(AssertSqlSafe(text))
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Opens a transaction behind the lock of all writers.
-async fn open(connection: &mut PgConnection, text: &str) -> Result<(), Undone> {
-    let Err(error) = run(connection, text).await else {
-        return Ok(());
-    };
-    if !is_blocked(&error) {
-        return Err(Undone::Broken(error));
-    }
-    // Another writer was at work all the time: no commit of this batch is in anybody's way.
-    undo(
-        connection,
-        InsertError::Failed(AppendError::Unavailable(error.into())),
-    )
-    .await
-}
-
-async fn undo<T>(connection: &mut PgConnection, why: InsertError) -> Result<T, Undone> {
-    // Where this fails, the connection is broken, and what was begun ends with it.
-    run(connection, "rollback").await.map_err(Undone::Broken)?;
-    Err(Undone::Whole(why))
-}
-
-/// As [`Inserting::now`], behind the lock of all writers.
-///
-/// A statement sees the log as it was before it waited for the head's row. Where the stream
-/// gets an event that is enough, for the unique index sees what came since. A commit without
-/// events has no such guard, so its statement begins when no other writer can be at work.
-async fn insert_locked(
-    connection: &mut PgConnection,
-    openings: &Openings,
-    inserting: Inserting<'_>,
-) -> Result<Position, Undone> {
-    open(connection, &openings.append).await?;
-    match inserting.now(&mut *connection).await {
-        Ok(position) => {
-            run(connection, "commit").await.map_err(Undone::Broken)?;
-            Ok(position)
-        }
-        Err(error) => undo_failed(connection, error).await,
-    }
-}
-
-async fn undo_failed<T>(connection: &mut PgConnection, error: Error) -> Result<T, Undone> {
-    run(connection, "rollback").await.map_err(Undone::Broken)?;
-    Err(Undone::Statement(error))
-}
-
-/// As [`insert_locked`], and what the hook does commits with it.
-async fn insert_hooked(
-    connection: &mut PgConnection,
-    openings: &Openings,
-    hook: &dyn AppendHook,
-    inserting: Inserting<'_>,
-    commits: &[&Commit],
-) -> Result<Position, Undone> {
-    open(connection, &openings.append).await?;
-    let position = match inserting.now(&mut *connection).await {
-        Ok(position) => position,
-        Err(error) => return undo_failed(connection, error).await,
-    };
-    let events = recorded(commits, position);
-    tell(connection, openings, hook, &events).await?;
-    Ok(position)
-}
-
-/// Lets the hook do its work on the events, and commits.
-async fn tell(
-    connection: &mut PgConnection,
-    openings: &Openings,
-    hook: &dyn AppendHook,
-    events: &[crate::store::RecordedEvent],
-) -> Result<(), Undone> {
-    let patient = run(connection, &openings.patient).await;
-    patient.map_err(Undone::Broken)?;
-    let tx = ModelTx::Postgres(&mut *connection);
-    match hook.appended(events, tx).await {
-        Ok(()) => run(connection, "commit").await.map_err(Undone::Broken),
-        Err(error) => undo(connection, error.into()).await,
-    }
-}
-
-/// Numbers a page, and what the hook does commits with it.
-async fn number_locked(
-    connection: &mut PgConnection,
-    openings: &Openings,
-    hook: Option<&dyn AppendHook>,
-    after: &After,
-    limit: u32,
-) -> Result<Page, Undone> {
-    open(connection, &openings.append).await?;
-    let page = match foreign::page(&mut *connection, after, limit, hook.is_some()).await {
-        Ok(page) => page,
-        Err(error) => return undo(connection, error.into()).await,
-    };
-    match hook {
-        Some(hook) if !page.events.is_empty() => {
-            tell(connection, openings, hook, &page.events).await?;
-        }
-        Some(_) | None => run(connection, "commit").await.map_err(Undone::Broken)?,
-    }
-    Ok(page)
 }
